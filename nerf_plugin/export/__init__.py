@@ -1,0 +1,1 @@
+"""Files other programs open: OBJ, PLY, GLB, and a page to look at."""
