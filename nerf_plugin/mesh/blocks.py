@@ -1,11 +1,11 @@
 """Surface extraction as map and reduce: a fixed list of blocks, one extraction each, one merge.
 
-The lattice of samples covers the field's box with one layer more on every side; that outermost layer counts as empty whatever is
-sampled there, so the surface is closed by construction. Blocks overlap in one layer of samples and in no cube. Their list depends on
-the lattice and the block size alone, never on the number of workers.
+The lattice of samples covers the field's box with one layer more on every side; that outermost layer counts as empty
+whatever is sampled there, so the surface is closed by construction. Blocks overlap in one layer of samples and in no
+cube. Their list depends on the lattice and the block size alone, never on the number of workers.
 
-    parts = [extract_block(field, block, iso) for block in blocks(field.lo, field.voxel, field.resolution)]   # map, any order
-    mesh = merge(parts)                                                                                      # reduce, in block order
+    parts = [extract_block(field, block, iso) for block in blocks(lo, voxel, resolution)]   # map, any order
+    mesh = merge(parts)   # reduce, in block order
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def blocks(lo: Any, voxel: float, resolution: Any, size: int = BLOCK) -> list[di
     """Cut a field's box into blocks of at most `size` cubes a side.
 
     lo (3,) world, voxel in world units, resolution: cubes along x, y, z (an int or three). Each block is plain data:
-    index; start (3) first sample in the lattice; samples (3) of the block; shape (3) of the lattice; lo (3) world position of the
-    lattice's first sample; voxel.
+    index; start (3) first sample in the lattice; samples (3) of the block; shape (3) of the lattice; lo (3) world
+    position of the lattice's first sample; voxel.
     """
     if size < 1:
         raise MeshError(f"block size must be at least 1, not {size}")
@@ -83,8 +83,8 @@ def extract_block(
 ) -> dict[str, np.ndarray]:
     """Map: the surface `source > iso` inside one block.
 
-    source: an object with .sigma, or a function from points (N,3) to values (N,); `empty` is what lies outside the box (below iso).
-    Returns {vertices (V,3) float64 world, faces (F,3) int32 into them, edge_keys (V,) int64}.
+    source: an object with .sigma, or a function from points (N,3) to values (N,); `empty` is what lies outside the
+    box (below iso). Returns {vertices (V,3) float64 world, faces (F,3) int32 into them, edge_keys (V,) int64}.
     """
     if not empty < iso:
         raise MeshError(f"the value outside the box ({empty}) must be below the iso level ({iso})")
@@ -97,7 +97,8 @@ def extract_samples(values: np.ndarray, block: dict[str, Any], iso: float, empty
     """`extract_block` for samples that are already there, in the order of `block_points`."""
     if not np.isfinite(values).all():
         raise MeshError(
-            f"block {block['index']}: {int((~np.isfinite(values)).sum())} samples are not finite: the field is damaged; train it again"
+            f"block {block['index']}: {int((~np.isfinite(values)).sum())} samples are not finite: "
+            "the field is damaged; train it again"
         )
     samples = seal(values, block, empty)
     vertices, faces, keys = march(samples, iso, tuple(block["start"]), tuple(block["shape"]))
@@ -108,14 +109,14 @@ def extract_samples(values: np.ndarray, block: dict[str, Any], iso: float, empty
 def merge(parts: Sequence[dict[str, np.ndarray]]) -> Mesh:
     """Reduce: one mesh from the outputs of all blocks, given in block order.
 
-    Vertices come out sorted by their grid edge, so the result does not depend on the block size either. Raises MeshError where
-    there is no surface at all.
+    Vertices come out sorted by their grid edge, so the result does not depend on the block size either. Raises
+    MeshError where there is no surface at all.
     """
     faces_total = sum(len(part["faces"]) for part in parts)
     if not faces_total:
         raise MeshError(
-            "there is no surface: the field is empty at this iso level; train longer, check that the photos are not all "
-            "transparent and that the cameras look at the object"
+            "there is no surface: the field is empty at this iso level; train longer, check that the photos are not "
+            "all transparent and that the cameras look at the object"
         )
     keys = np.concatenate([part["edge_keys"] for part in parts])
     vertices = np.concatenate([part["vertices"] for part in parts])
@@ -128,7 +129,8 @@ def merge(parts: Sequence[dict[str, np.ndarray]]) -> Mesh:
 
 
 def canonical_faces(faces: np.ndarray) -> np.ndarray:
-    """Each face turned so that its smallest vertex leads (same orientation), then sorted: one order for one surface; int32."""
+    """Each face turned so that its smallest vertex leads (same orientation), then sorted: one order for one surface;
+    int32."""
     turn = faces.argmin(axis=1)
     faces = np.take_along_axis(faces, (turn[:, None] + np.arange(3)) % 3, axis=1).astype(np.int32)
     return np.ascontiguousarray(faces[np.lexsort(faces.T[::-1])])

@@ -12,8 +12,9 @@ _DEPTHS = (-1.0, -0.5, 0.0, 0.5)
 def surface_colors(field: FieldLike, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
     """(N,3) float32 sRGB 0..1 of points (N,3) on the surface with unit normals (N,3).
 
-    A single sample with a single direction, straight against the normal, is often a colour no photo ever saw (black, or noise). Here the
-    colours at four depths across the surface are averaged by density, each seen along the normal and from four sides at 45 degrees.
+    A single sample with a single direction, straight against the normal, is often a colour no photo ever saw (black,
+    or noise). Here the colours at four depths across the surface are averaged by density, each seen along the normal
+    and from four sides at 45 degrees.
     """
     points = np.asarray(points, np.float64)
     normals = np.asarray(normals, np.float64)

@@ -1,11 +1,11 @@
 """Marching cubes over one block of samples, with vertices that know which grid edge they lie on.
 
-A vertex is named by its *key*: 3 times the flat index of the lower sample of its grid edge in the whole lattice, plus the axis. Two
-blocks that share a layer of samples compute the same keys and, from the same sample values, the same bits of position; so merging
-needs no tolerance, and the mesh does not depend on how the lattice was cut.
+A vertex is named by its *key*: 3 times the flat index of the lower sample of its grid edge in the whole lattice, plus
+the axis. Two blocks that share a layer of samples compute the same keys and, from the same sample values, the same
+bits of position; so merging needs no tolerance, and the mesh does not depend on how the lattice was cut.
 
-Positions are in sample units from the lattice's origin (float64); a crossing is kept a thousandth of an edge away from its ends, so
-that no triangle collapses when a sample lies exactly on the surface.
+Positions are in sample units from the lattice's origin (float64); a crossing is kept a thousandth of an edge away
+from its ends, so that no triangle collapses when a sample lies exactly on the surface.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ def march(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Surface of `samples > iso` inside one block.
 
-    samples: (a,b,c) float32, whose first sample is `start` of a lattice with `shape` samples.
-    Returns vertices (V,3) float64 in sample units of the lattice, faces (F,3) int32 that look from the solid outward, keys (V,) int64.
+    samples: (a,b,c) float32, whose first sample is `start` of a lattice with `shape` samples. Returns vertices (V,3)
+    float64 in sample units of the lattice, faces (F,3) int32 that look from the solid outward, keys (V,) int64.
     """
     counts, triangles = tables()
     return _march(

@@ -1,7 +1,7 @@
 """Smoothing without shrinking (Taubin, "A signal processing approach to fair surface design", 1995, section 3).
 
-One step pulls every vertex towards the mean of its neighbours by `lam`, a second pushes it away by `mu`, a little more: noise at the
-scale of an edge dies out, and shapes larger than the pass band 1/lam + 1/mu keep their volume.
+One step pulls every vertex towards the mean of its neighbours by `lam`, a second pushes it away by `mu`, a little
+more: noise at the scale of an edge dies out, and shapes larger than the pass band 1/lam + 1/mu keep their volume.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
 """The triangulation of a cube's 256 sign patterns, derived rather than copied.
 
-Marching cubes (Lorensen and Cline 1987) as first published leaves holes: two cubes that share an ambiguous face may cut it in two
-different ways. Here the cut of a face depends on the signs of its four corners alone: walking the face counter-clockwise, seen from
-outside the cube, each crossing into the solid is joined to the next crossing out of it, so two solid corners on a diagonal are always
-separated. Two neighbours therefore agree on every segment, and traverse it in opposite directions. The segments of a cube chain into
-closed loops, each cube edge at most once, so around each grid edge the four cubes give one fan: the surface is closed and its vertices
-are manifold for *any* signs.
+Marching cubes (Lorensen and Cline 1987) as first published leaves holes: two cubes that share an ambiguous face may
+cut it in two different ways. Here the cut of a face depends on the signs of its four corners alone: walking the face
+counter-clockwise, seen from outside the cube, each crossing into the solid is joined to the next crossing out of it,
+so two solid corners on a diagonal are always separated. Two neighbours therefore agree on every segment, and traverse
+it in opposite directions. The segments of a cube chain into closed loops, each cube edge at most once, so around each
+grid edge the four cubes give one fan: the surface is closed and its vertices are manifold for *any* signs.
 
-What is left is to fill each loop with triangles without making an edge that another cube could make too. A diagonal between two
-vertices that lie on one face of the cube is such an edge (the neighbour may draw it as well, and four triangles would meet there), so
-only diagonals through the interior are used. With solid corners separated every loop has such a filling; of those the one with the
-shortest sides is taken.
+What is left is to fill each loop with triangles without making an edge that another cube could make too. A diagonal
+between two vertices that lie on one face of the cube is such an edge (the neighbour may draw it as well, and four
+triangles would meet there), so only diagonals through the interior are used. With solid corners separated every loop
+has such a filling; of those the one with the shortest sides is taken.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ _EDGE_FACES = [{f for f, cycle in enumerate(_FACES) if {c, c | 1 << axis} <= set
 
 
 def _loops(case: int) -> list[list[int]]:
-    """Closed loops of cube edges that bound the surface inside one cube; bit c of `case` is set where corner c is solid."""
+    """Closed loops of cube edges that bound the surface inside one cube; bit c of `case` is set where corner c is
+    solid."""
     after: dict[int, int] = {}
     for cycle in _FACES:
         crossings = []

@@ -54,7 +54,8 @@ def pinched_vertices(faces: np.ndarray) -> int:
 
 def check(mesh: Mesh) -> dict[str, Any]:
     """Facts about the surface: vertices, faces, components, boundary_edges, nonmanifold_edges, pinched_vertices,
-    misoriented_edges, degenerate_faces, euler, genus (of the whole, where closed), watertight, manifold, volume, area."""
+    misoriented_edges, degenerate_faces, euler, genus (of the whole, where closed), watertight, manifold, volume,
+    area."""
     faces = mesh.faces
     if not len(faces):
         raise MeshError("the mesh has no faces")
@@ -102,7 +103,8 @@ def require_solid(mesh: Mesh) -> dict[str, Any]:
 def keep_components(mesh: Mesh, count: int = 1, least: float = 0.0) -> Mesh:
     """The `count` pieces that enclose most, without those below `least` of the largest's volume.
 
-    Pieces turned inside out (cavities within a solid) enclose a negative volume and go. Ties are broken by the order of faces.
+    Pieces turned inside out (cavities within a solid) enclose a negative volume and go. Ties are broken by the order
+    of faces.
     """
     number, piece = face_components(mesh)
     if number == 0:

@@ -1,4 +1,4 @@
-"""Surface extraction: exact seams, closed and manifold for any signs, right place, right orientation, clear refusals."""
+"""Surface extraction: exact seams, closed and manifold for any signs, in place, oriented, clear refusals."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_colours_come_from_the_field_at_the_surface():
 def test_an_empty_field_is_refused_with_advice():
     cut = blocks([0, 0, 0], 0.1, 8)
     parts = [extract_block(lambda p: np.zeros(len(p), np.float32), block, 1.0) for block in cut]
-    with pytest.raises(MeshError, match="no surface.*train longer"):
+    with pytest.raises(MeshError, match=r"no surface.*train longer"):
         merge(parts)
 
 
