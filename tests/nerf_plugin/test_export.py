@@ -40,7 +40,7 @@ def test_the_same_mesh_gives_the_same_bytes(ball, tmp_path):
 def test_a_textured_obj_brings_its_material_and_image(ball, tmp_path):
     uv = np.random.default_rng(0).random((len(ball.vertices), 2))
     texture = np.random.default_rng(1).integers(0, 255, (8, 8, 3), np.uint8)
-    image, material, path = write_textured_obj(tmp_path / "a.obj", ball, uv, ball.faces, texture)
+    _, material, path = write_textured_obj(tmp_path / "a.obj", ball, uv, ball.faces, texture)
     assert "map_Kd a.png" in material.read_text()
     loaded = trimesh.load(path, process=False)
     assert np.array_equal(np.asarray(loaded.visual.material.image.convert("RGB")), texture)
