@@ -21,13 +21,17 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**48)]
 
 
 class Message(msgspec.Struct, array_like=True, frozen=True, tag_field="tag"):
-    """Base of all messages: encoded as an array, so names cost nothing on the wire."""
+    """Base of all messages: encoded as an array after its tag, so names cost nothing on the wire."""
+
+
+class Part(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Base of what messages are made of: an array without a tag, since its place says what it is."""
 
 
 # ------------------------------------------------------------------------------------------------------------ shared parts
 
 
-class Ref(Message):
+class Ref(Part):
     """A blob, the node that holds it, and the unit (stage, kind) whose folder it lies in; see scheduler.model.Output."""
 
     hash: Hash
@@ -37,7 +41,7 @@ class Ref(Message):
     kind: int
 
 
-class TaskKey(Message):
+class TaskKey(Part):
     """(job, stage, kind, index) and the attempt number that fences it."""
 
     job: Count
@@ -47,7 +51,7 @@ class TaskKey(Message):
     attempt: Count
 
 
-class Node(Message):
+class Node(Part):
     """Where a node's blobs are: `host` + `directory` to map files when on the same host, `address` to fetch from otherwise."""
 
     name: Name
@@ -56,7 +60,7 @@ class Node(Message):
     address: Name
 
 
-class Error(Message):
+class Error(Part):
     """A failed attempt as plain data; the fields of scheduler.model.TaskError."""
 
     kind: Name
@@ -89,7 +93,7 @@ class Hello(Message, tag="hello"):
     running: tuple[TaskKey, ...] = ()
 
 
-class Done(Message):
+class Done(Part):
     """One finished attempt inside a `Results`. No blob: the output is empty."""
 
     index: Count
@@ -139,7 +143,7 @@ class Failed(Message, tag="failed"):
     lost: tuple[str, ...] = ()
 
 
-class Progress(Message):
+class Progress(Part):
     """How far a running task says it is."""
 
     task: TaskKey
@@ -205,7 +209,7 @@ class StageInfo(Message, tag="stage"):
     task_memory: Count = 0
 
 
-class ReduceInput(Message):
+class ReduceInput(Part):
     """The segments of one partition: (map index, ref, byte offset, byte size), in map order, empty segments left out."""
 
     index: Count
@@ -357,7 +361,7 @@ class Jobs(Message, tag="joblist"):
     jobs: tuple[Update, ...]
 
 
-class WorkerInfo(Message):
+class WorkerInfo(Part):
     worker: Name
     host: Name
     slots: Count
