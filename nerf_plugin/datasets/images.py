@@ -1,0 +1,206 @@
+"""Image files in, RGBA arrays out: the only place that decodes what users bring.
+
+Files come from strangers, so the header is judged before any pixel is decoded: the format must be one of four, and the
+pixel count under `MAX_PIXELS` (a 20 KB PNG can claim gigapixels). Decoding errors become `DatasetError`s with the
+file's name.
+
+Sixteen-bit PNGs keep their upper eight bits (training works on eight). Resampling premultiplies by alpha, so that
+colours of transparent pixels, which are arbitrary, never bleed into visible ones.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from nerf_plugin.cameras import Camera
+from nerf_plugin.datasets.model import DatasetError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "MPO")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+MAX_PIXELS = 64_000_000
+_ORIENTATION = 0x0112
+_AGAIN = "Copy or export the photo again, or take its frame out of the capture."
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the first bytes of an image tell: stored size in pixels, EXIF orientation (1..8), whether it has alpha."""
+
+    width: int
+    height: int
+    orientation: int
+    alpha: bool
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """(width, height) after the EXIF orientation has been applied."""
+        return (self.height, self.width) if self.orientation in (5, 6, 7, 8) else (self.width, self.height)
+
+
+def header(path: Path) -> Header:
+    """Reads and judges an image's header without decoding. A PNG is also looked at from its end, so a cut one is
+    found here.
+    """
+    with _open(path) as image:
+        found = Header(
+            image.width,
+            image.height,
+            int(image.getexif().get(_ORIENTATION, 1) or 1),
+            "A" in image.getbands() or "transparency" in image.info,
+        )
+        png = image.format == "PNG"
+    if png:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - 4096))
+            if b"IEND" not in file.read():
+                raise DatasetError(path, "is a PNG that stops before its end (truncated)", _AGAIN)
+    return found
+
+
+def decode(path: Path, *, upright: bool = True) -> np.ndarray:
+    """(H, W, 4) uint8 RGBA with straight alpha. `upright` applies the EXIF orientation."""
+    try:
+        with _open(path) as image:
+            image.load()
+            turned = ImageOps.exif_transpose(image) if upright else image
+            if turned.mode.startswith("I"):
+                grey = (np.asarray(turned).astype(np.uint32) >> 8).astype(np.uint8)
+                return np.dstack([grey, grey, grey, np.full_like(grey, 255)])
+            return np.array(turned.convert("RGBA"))
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        if isinstance(error, DatasetError):
+            raise
+        raise DatasetError(path, f"cannot be decoded, the file is damaged or cut short ({error})", _AGAIN) from error
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(path, formats=FORMATS)
+    except FileNotFoundError as error:
+        raise DatasetError(
+            path, "does not exist", "Put the image there or take its frame out of the capture."
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise DatasetError(path, f"claims more than {MAX_PIXELS:,} pixels", "Scale the photo down first.") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DatasetError(path, "is not a PNG, JPEG or WebP image, or its header is damaged", _AGAIN) from error
+    if image.width * image.height > MAX_PIXELS:
+        size = f"{image.width}x{image.height}"
+        image.close()
+        raise DatasetError(path, f"has {size} pixels, more than {MAX_PIXELS:,}", "Scale the photo down first.")
+    return image
+
+
+def apply_mask(pixels: np.ndarray, mask: Path) -> np.ndarray:
+    """Multiplies alpha by the mask's brightness (or by its alpha, where the mask is a cut-out)."""
+    layer = decode(mask)
+    alpha = layer[..., 3] if layer[..., 3].min() < 255 else layer[..., :3].max(-1)
+    if alpha.shape != pixels.shape[:2]:
+        size = f"{alpha.shape[1]}x{alpha.shape[0]} pixels where its photo has {pixels.shape[1]}x{pixels.shape[0]}"
+        raise DatasetError(mask, f"is a mask of {size}", "Export the mask at its photo's size.")
+    result = pixels.copy()
+    result[..., 3] = (pixels[..., 3].astype(np.uint16) * alpha + 127) // 255
+    return result
+
+
+def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """(H, W, 4) uint8 to (height, width, 4) uint8, area-weighted, in premultiplied colour."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    planes = _premultiply(pixels)
+    small = [np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BOX)) for plane in planes]
+    return _straight(np.stack(small))
+
+
+def undistort(pixels: np.ndarray, lens: Camera, flat: Camera) -> np.ndarray:
+    """Resamples a photo taken through `lens` to the pinhole `flat` of the same pose (cubic convolution, Keys 1981, a =
+    -0.5).
+
+    `lens` may be given for another size than that of `pixels`. Pixels that look past the photo's border repeat the
+    border.
+    """
+    height, width = pixels.shape[:2]
+    lens = lens.resized(width, height)
+    planes = _premultiply(pixels)
+    result = np.empty((4, flat.height, flat.width), np.float32)
+    columns = np.arange(flat.width, dtype=np.float64) + 0.5
+    for top in range(0, flat.height, 64):
+        rows = np.arange(top, min(top + 64, flat.height), dtype=np.float64) + 0.5
+        grid = np.stack(np.meshgrid(columns, rows), -1)
+        local = flat.unproject(grid)
+        seen, _ = lens.project(local @ lens.rotation.T + lens.position)
+        result[:, top : top + len(rows)] = _cubic(planes, seen[..., 0] - 0.5, seen[..., 1] - 0.5)
+    return _straight(result)
+
+
+def _cubic(planes: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    height, width = planes.shape[1:]
+    x0, y0 = np.floor(x), np.floor(y)
+    wx, wy = _keys((x - x0).astype(np.float32)), _keys((y - y0).astype(np.float32))
+    xi = [np.clip(x0.astype(np.int64) + i, 0, width - 1) for i in (-1, 0, 1, 2)]
+    total = np.zeros((len(planes), *x.shape), np.float32)
+    for j, weight in zip((-1, 0, 1, 2), wy, strict=True):
+        row = np.clip(y0.astype(np.int64) + j, 0, height - 1)
+        for xs, across in zip(xi, wx, strict=True):
+            total += planes[:, row, xs] * (weight * across)
+    return total
+
+
+def _keys(t: np.ndarray) -> list[np.ndarray]:
+    t2, t3 = t * t, t * t * t
+    return [-0.5 * t3 + t2 - 0.5 * t, 1.5 * t3 - 2.5 * t2 + 1, -1.5 * t3 + 2 * t2 + 0.5 * t, 0.5 * t3 - 0.5 * t2]
+
+
+def _premultiply(pixels: np.ndarray) -> np.ndarray:
+    planes = np.ascontiguousarray(np.moveaxis(pixels, -1, 0), np.float32)
+    planes[:3] *= planes[3] / 255
+    return planes
+
+
+def _straight(planes: np.ndarray) -> np.ndarray:
+    alpha = np.clip(planes[3], 0, 255)
+    colour = planes[:3] * (255 / np.maximum(alpha, 1e-3))
+    stacked = np.concatenate([colour, alpha[None]])
+    return np.ascontiguousarray(np.moveaxis(np.clip(np.rint(stacked), 0, 255).astype(np.uint8), 0, -1))
+
+
+def turn_upright(shape: Header, declared: tuple[float, float] | None) -> bool:
+    """Whether the EXIF orientation is to be applied, given the size that the camera was declared for.
+
+    Programs that estimate poses differ in whether they honour EXIF; the declared size tells which pixel grid was meant.
+    Where it does not (no size, a square, half a turn), photos are turned upright.
+    """
+    if shape.orientation == 1 or declared is None or shape.upright_size == (shape.width, shape.height):
+        return True
+    want = declared[0] / declared[1]
+    stored, turned = shape.width / shape.height, shape.upright_size[0] / shape.upright_size[1]
+    return abs(np.log(turned / want)) <= abs(np.log(stored / want))
+
+
+def sibling_mask(image: Path) -> Path | None:
+    """A mask file by custom: in a folder `masks` beside the photo's, as NAME.png (or COLMAP's NAME.jpg.png); else
+    None.
+    """
+    folder = image.parent.parent / "masks"
+    if image.parent.name == "masks" or not folder.is_dir():
+        return None
+    names = [image.name + ".png", *(image.stem + suffix for suffix in SUFFIXES)]
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def any_transparent(views: list) -> bool:  # type: ignore[type-arg]
+    """Whether these views tell subject from background: mask files, or alpha that is not 255 everywhere in the first
+    photos.
+    """
+    if any(view.mask for view in views):
+        return True
+    candidates = [view for view in views if header(view.path).alpha][:3]
+    return any(decode(view.path)[..., 3].min() < 250 for view in candidates)
