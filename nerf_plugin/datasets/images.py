@@ -1,6 +1,6 @@
 """Image files in, RGBA arrays out: the only place that decodes what users bring.
 
-Files come from strangers, so the header is judged before any pixel is decoded: the format must be one of four, and the
+Files come from strangers, so the header is judged before any pixel is decoded: the format must be one of three, and the
 pixel count under `MAX_PIXELS` (a 20 KB PNG can claim gigapixels). Decoding errors become `DatasetError`s with the
 file's name.
 
@@ -15,15 +15,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from nerf_plugin.cameras import Camera
 from nerf_plugin.datasets.model import DatasetError
 
-FORMATS = ("PNG", "JPEG", "WEBP", "MPO")
+FORMATS = ("PNG", "JPEG", "WEBP")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 MAX_PIXELS = 64_000_000
 _ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _AGAIN = "Copy or export the photo again, or take its frame out of the capture."
 
 
@@ -50,7 +59,7 @@ def header(path: Path) -> Header:
         found = Header(
             image.width,
             image.height,
-            int(image.getexif().get(_ORIENTATION, 1) or 1),
+            _orientation(image),
             "A" in image.getbands() or "transparency" in image.info,
         )
         png = image.format == "PNG"
@@ -67,8 +76,9 @@ def decode(path: Path, *, upright: bool = True) -> np.ndarray:
     """(H, W, 4) uint8 RGBA with straight alpha. `upright` applies the EXIF orientation."""
     try:
         with _open(path) as image:
+            turn = _TURNS.get(_orientation(image)) if upright else None
             image.load()
-            turned = ImageOps.exif_transpose(image) if upright else image
+            turned = image.transpose(turn) if turn is not None else image
             if turned.mode.startswith("I"):
                 grey = (np.asarray(turned).astype(np.uint32) >> 8).astype(np.uint8)
                 return np.dstack([grey, grey, grey, np.full_like(grey, 255)])
@@ -77,6 +87,14 @@ def decode(path: Path, *, upright: bool = True) -> np.ndarray:
         if isinstance(error, DatasetError):
             raise
         raise DatasetError(path, f"cannot be decoded, the file is damaged or cut short ({error})", _AGAIN) from error
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation 1..8 as told ahead of the pixels (asking Pillow about a PNG without it would decode the whole file)."""
+    if image.format == "PNG" and not {"exif", "Raw profile type exif"} & set(image.info):
+        return 1
+    found = image.getexif().get(_ORIENTATION, 1)
+    return found if found in _TURNS else 1
 
 
 def _open(path: Path) -> Image.Image:

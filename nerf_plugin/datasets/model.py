@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from mapreduce.errors import BadInput
 from nerf_plugin.cameras import Camera
 
 
-class DatasetError(ValueError):
+class DatasetError(BadInput):
     """Something is wrong with what the user brought. The message names file, frame and field and says what to do.
 
     The parts are also there as attributes: `file` (str), `frame` (int index or None), `field` (str or None), `problem`,
