@@ -179,6 +179,14 @@ class Welcome(Message, tag="welcome"):
     coordinator: Name
 
 
+class Ack(Message, tag="ack"):
+    """Sent in answer to every Beat (so that its absence tells the worker of a dead coordinator), once the store has committed:
+    `results` counts the Results, Planned, Finished and Failed messages that this incarnation of the worker sent and the coordinator
+    has handled for good. The worker keeps what is not acknowledged, and sends it again after it had to register anew."""
+
+    results: Count
+
+
 class Refused(Message, tag="refused"):
     """Answer to a Hello (or a client's first message) that does not fit; `message` says the difference."""
 
@@ -218,14 +226,15 @@ class ReduceInput(Part):
 
 class Assign(Message, tag="assign"):
     """Attempts to run: (index, attempt) each. REDUCE brings `inputs`, one a task; PLAN and FINISH bring what the
-    last committed stage left: its reduce outputs in partition order, its setup with the inputs that it named, its counters."""
+    last committed stage left: its reduce outputs in partition order (None: that partition is empty), its setup with the inputs that
+    it named, its counters."""
 
     job: Count
     stage: Count
     kind: int
     tasks: tuple[tuple[Count, Count], ...]
     inputs: tuple[ReduceInput, ...] = ()
-    previous: tuple[Ref, ...] = ()
+    previous: tuple[Ref | None, ...] = ()
     previous_inputs: tuple[Ref, ...] = ()
     previous_setup: bytes = b""
     previous_counters: dict[str, int] = {}
@@ -331,7 +340,8 @@ class Rejected(Message, tag="rejected"):
 
 
 class Update(Message, tag="update"):
-    """Where a job is. `outputs` (once it is done): the last stage's reduce outputs in partition order, and the nodes that hold them."""
+    """Where a job is. `outputs` (once it is done): the last stage's reduce outputs in partition order (None: empty), and the nodes that
+    hold them."""
 
     job: Count
     type: Name
@@ -350,7 +360,7 @@ class Update(Message, tag="update"):
     note: Text = ""
     value: bytes = b""
     error: Error | None = None
-    outputs: tuple[Ref, ...] = ()
+    outputs: tuple[Ref | None, ...] = ()
     nodes: tuple[Node, ...] = ()
     progress: float = 0.0
     owner: Name = ""
@@ -414,6 +424,6 @@ class Chunk(Message, tag="chunk"):
 
 
 FromWorker = Hello | Results | Planned | Finished | Failed | Beat | Draining | Bye
-ToWorker = Welcome | Refused | Reregister | StageInfo | Assign | Abort | Release | Drain
+ToWorker = Welcome | Ack | Refused | Reregister | StageInfo | Assign | Abort | Release | Drain
 FromClient = ClientHello | Submit | Cancel | Watch | Unwatch | ListJobs | ListWorkers | Explain | Ping
 ToClient = Ready | Refused | Accepted | Rejected | Update | Jobs | Workers | Explanation | Pong
