@@ -1,0 +1,167 @@
+"""Blobs: immutable bytes that tasks leave behind, kept as files on the node that made them.
+
+A node's data directory holds `<job>/<stage>/<kind>/<hash>`; (stage, kind) is a *unit*, written by the tasks of that kind and deleted
+whole when the scheduler releases it. A file appears under its name only when it is complete (write, then rename), so a reader never sees
+half of one, and a killed writer leaves only a `.tmp` file that goes with its unit.
+
+Reading costs no copy on the host that holds the blob: the file is mapped, and arrays decoded from it are views of the mapping.
+From another host the bytes are fetched (see blobserver.py) and then mapped just the same.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import xxhash
+
+if TYPE_CHECKING:
+    from .wire.messages import Node, Ref
+
+Buffer = bytes | bytearray | memoryview
+Fetch = Callable[["Node", int, "Ref", int, int], Buffer]
+
+_IOV_MAX = 512
+
+
+class BlobLost(Exception):
+    """A blob cannot be read where it should be: the node has to be given up, or the task that made the blob run again."""
+
+    def __init__(self, node: str, reason: str):
+        super().__init__(f"a blob of node {node!r} cannot be read: {reason}")
+        self.node = node
+
+
+class BlobWriter:
+    """Writes one blob front to back. Use as a context manager: leaving it without `commit` deletes what was written."""
+
+    def __init__(self, directory: Path):
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        self._fd, self._temporary = tempfile.mkstemp(suffix=".tmp", dir=directory)
+        self._digest = xxhash.xxh3_128()
+        self.size = 0
+
+    def write(self, parts: Iterable[Buffer]) -> int:
+        """Append the parts; returns the number of bytes written. Raises OSError when the disk is full."""
+        views = [memoryview(part).cast("B") for part in parts if len(part)]
+        for view in views:
+            self._digest.update(view)
+        total = sum(map(len, views))
+        while views:
+            done = os.writev(self._fd, views[:_IOV_MAX])
+            while views and done >= len(views[0]):
+                done -= len(views[0])
+                views.pop(0)
+            if done:
+                views[0] = views[0][done:]
+        self.size += total
+        return total
+
+    def commit(self) -> tuple[bytes, int]:
+        """Give the blob its name; returns (16-byte XXH3-128, size in bytes)."""
+        digest = self._digest.digest()
+        os.close(self._fd)
+        self._fd = -1
+        os.replace(self._temporary, self._directory / digest.hex())
+        self._temporary = ""
+        return digest, self.size
+
+    def __enter__(self) -> BlobWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        if self._temporary:
+            Path(self._temporary).unlink(missing_ok=True)
+            self._temporary = ""
+
+
+class BlobStore:
+    """The blobs of one node, below `root`."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def unit(self, job: int, stage: int, kind: int) -> Path:
+        """The folder of one unit."""
+        return self.root / str(job) / str(stage) / str(int(kind))
+
+    def path(self, job: int, stage: int, kind: int, digest: bytes) -> Path:
+        return self.unit(job, stage, kind) / digest.hex()
+
+    def writer(self, job: int, stage: int, kind: int) -> BlobWriter:
+        return BlobWriter(self.unit(job, stage, kind))
+
+    def put(self, job: int, stage: int, kind: int, parts: Iterable[Buffer]) -> tuple[bytes, int]:
+        """Store one blob; returns (hash, size)."""
+        with self.writer(job, stage, kind) as writer:
+            writer.write(parts)
+            return writer.commit()
+
+    def release(self, job: int, units: Iterable[tuple[int, int]] = ()) -> None:
+        """Delete these units, or all of the job. Mappings of deleted files stay valid until they are dropped."""
+        units = list(units)
+        folders = [self.unit(job, stage, kind) for stage, kind in units] if units else [self.root / str(job)]
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def map_file(path: Path, offset: int = 0, size: int | None = None) -> memoryview:
+    """A read-only view of a file's bytes [offset, offset + size), mapped. Raises FileNotFoundError; ValueError when it is too short."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        total = os.fstat(fd).st_size
+        size = total - offset if size is None else size
+        if offset < 0 or size < 0 or offset + size > total:
+            raise ValueError(f"{path} has {total} bytes, wanted {size} from {offset}")
+        if size == 0:
+            return memoryview(b"")
+        start = offset - offset % mmap.ALLOCATIONGRANULARITY
+        mapping = mmap.mmap(fd, offset - start + size, access=mmap.ACCESS_READ, offset=start)
+    finally:
+        os.close(fd)
+    return memoryview(mapping)[offset - start :]
+
+
+class Reader:
+    """Finds the bytes behind a reference: on this host by mapping the holder's file, else through `fetch`.
+
+    `nodes` grows as messages name holders. A node on this host whose directory is readable is mapped without asking its worker, so
+    outputs of a killed worker stay readable.
+    """
+
+    def __init__(self, store: BlobStore, host: str, nodes: Mapping[str, Node] = {}, fetch: Fetch | None = None):
+        self.store = store
+        self.host = host
+        self.nodes: dict[str, Node] = dict(nodes)
+        self._fetch = fetch
+
+    def read(self, job: int, ref: Ref, offset: int = 0, size: int | None = None) -> memoryview:
+        """Bytes [offset, offset + size) of a blob, read-only.
+
+        Raises:
+            BlobLost: naming the node, when the bytes cannot be had from it.
+        """
+        size = ref.size - offset if size is None else size
+        node = self.nodes.get(ref.node)
+        own = self.store.path(job, ref.stage, ref.kind, ref.hash)
+        local = node is None or node.host == self.host
+        path = own if node is None else BlobStore(Path(node.directory)).path(job, ref.stage, ref.kind, ref.hash)
+        for candidate in dict.fromkeys((own, path)) if local else (own,):
+            try:
+                return map_file(candidate, offset, size)
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError) as error:
+                raise BlobLost(ref.node, str(error)) from error
+        if local or self._fetch is None or node is None:
+            raise BlobLost(ref.node, f"{path} is not there")
+        return memoryview(self._fetch(node, job, ref, offset, size))

@@ -1,0 +1,261 @@
+"""All that the author of a job type sees: Job, Stage, Context, History, Outputs, Result.
+
+A job type is a dataclass that extends `Job`; its fields are the job's parameters. The smallest useful one has `splits`, `map` and
+`reduce`. A job of several stages or rounds overrides `next_stage` instead of `splits`.
+
+What must hold for the promise of the same bits: every method is a function of its arguments, the parameters, `ctx.shared` and
+`ctx.rng`, and of nothing else. Tasks may run twice, anywhere, in any order; their results count once.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Pair = tuple[Any, Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a job: map tasks over `splits`, then `reduces` reduce tasks.
+
+    `map`, `combine`, `partition` and `reduce` are methods of the job (or their names). `shared` is read-only state for every task of the
+    stage, found in `ctx.shared`: plain data, NumPy arrays, or the `Outputs` of an earlier stage (passed by reference, never copied
+    through the coordinator). `state` is small plain data for the next call of `next_stage`.
+
+    Attributes:
+        splits: what the map tasks get, one each: small plain data.
+        reduces: number of partitions, at least 1. It is a property of the job, never of the number of workers, so that results do not
+            depend on where the job runs.
+    """
+
+    splits: Sequence[Any]
+    name: str = "main"
+    map: str | Callable[..., Any] = "map"
+    combine: str | Callable[..., Any] | None = "combine"
+    partition: str | Callable[..., Any] = "partition"
+    reduce: str | Callable[..., Any] = "reduce"
+    reduces: int = 4
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    state: Any = None
+
+
+class Outputs(Iterable[Pair]):
+    """The (key, value) pairs that a stage's reduce tasks yielded: by partition, within a partition in the order they were yielded.
+
+    Iterate over all, or over one `partition(i)`. Arrays are read-only views of mapped files. Passing an `Outputs` on in `Stage.shared`
+    costs nothing: only its references travel.
+    """
+
+    def __init__(self, parts: Sequence[Callable[[], Iterator[Pair]]], refs: Sequence[Any] = ()):
+        self._parts = parts
+        self.refs = tuple(refs)
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions there are, empty ones included."""
+        return len(self._parts)
+
+    def partition(self, index: int) -> Iterator[Pair]:
+        """The pairs of one partition."""
+        return self._parts[index]()
+
+    def __iter__(self) -> Iterator[Pair]:
+        for part in self._parts:
+            yield from part()
+
+    def __repr__(self) -> str:
+        return f"<Outputs of {self.partitions} partitions>"
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a committed stage left: its name, number, `state` and `shared` as it was planned, its outputs and the job's counters so far."""
+
+    name: str
+    index: int
+    state: Any
+    shared: Mapping[str, Any]
+    outputs: Outputs
+    counters: Mapping[str, int]
+
+
+class History:
+    """The stages committed so far. `len(history)` counts them and `history[-1]` is the last; of earlier ones nothing is kept but what
+    the last one was given in `shared` and `state`, so a job of many rounds does not grow."""
+
+    def __init__(self, count: int, last: StageResult | None):
+        self._count = count
+        self._last = last
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> StageResult:
+        if self._last is None or index not in (-1, self._count - 1):
+            raise IndexError("only the last committed stage is kept: hand on what you need of earlier ones in shared or state")
+        return self._last
+
+    @property
+    def last(self) -> StageResult | None:
+        """The last committed stage, or None before the first."""
+        return self._last
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file that the job left for the user: absolute path, SHA-256 in hex, size in bytes."""
+
+    path: Path
+    sha256: str
+    size: int
+
+
+class Context(Protocol):
+    """What a task can ask of the engine."""
+
+    job: int
+    stage: int
+    task: int
+    """Number of the map task (its split's index) or of the partition."""
+
+    @property
+    def shared(self) -> Mapping[str, Any]:
+        """The stage's read-only state, decoded once a process."""
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """A generator seeded by (job seed, stage, kind of task, task): the same numbers wherever and however often the task runs."""
+
+    def count(self, name: str, n: int = 1) -> None:
+        """Add to a counter of the job. Only the attempt that is accepted counts."""
+
+    def progress(self, done: float, total: float = 1.0, note: str = "") -> None:
+        """Say how far this task is; cheap enough to call often."""
+
+    def cached(self, key: str, make: Callable[[], Any]) -> Any:
+        """`make()` the first time, and the same object later, in this process, for this job: data that every round needs."""
+
+    def artifact(self, path: str | Path, mode: str = "wb") -> AbstractContextManager[Any]:
+        """Open a file that appears under `path` only when the block ends well. In `finish` it is listed in the job's result; in map and
+        reduce yield the opened file's `.record()` after the block and hand it to `keep` in `finish`."""
+
+    def keep(self, artifact: Any) -> None:
+        """List a file written by an earlier task among the job's artifacts."""
+
+    def scratch(self) -> Path:
+        """A private folder that is deleted when the task ends."""
+
+
+class Job:
+    """Base of all job types. Subclass it as a dataclass; the docstring's first line is its help text.
+
+    Attributes:
+        name: by which `daf run NAME` finds it; the class name in lower case unless set.
+        version: raise it when results change; workers with another version do not get its tasks.
+        reduces: partitions of the default stage.
+        seed: job seed for `ctx.rng`; give it as a field to make it a parameter.
+    """
+
+    name: ClassVar[str] = ""
+    version: ClassVar[str] = "1"
+    reduces: ClassVar[int] = 4
+    seed: int = 0
+
+    combine: Any = None
+    """Optional: `combine(self, key, values) -> value`, associative; joins the values of a key before they leave a map task."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" not in cls.__dict__:
+            cls.name = cls.__name__.lower()
+
+    def splits(self) -> Iterable[Any]:
+        """What the map tasks get, one each: small plain data (a path, a range), in a fixed order."""
+        raise TypeError(f"{type(self).__name__} must define splits(), or next_stage() for a job of several stages")
+
+    def map(self, split: Any, ctx: Context) -> Iterable[Pair]:
+        """Yield any number of (key, value) for one split. Keys of a stage are all of one comparable type."""
+        raise TypeError(f"{type(self).__name__} must define map(), or name another method in its Stage")
+
+    def partition(self, key: Any, partitions: int) -> int:
+        """Which partition a key belongs to: by default CRC-32 of the key, or the key itself when it is an int."""
+        return default_partition(key, partitions)
+
+    def reduce(self, key: Any, values: Iterable[Any], ctx: Context) -> Iterable[Pair] | None:
+        """Yield any number of (key, value) for one key; `values` come in map order, always. By default all are passed on."""
+        for value in values:
+            yield key, value
+
+    def finish(self, results: Outputs, ctx: Context) -> Any:
+        """Runs once, at the end, with the last stage's outputs. Write artifacts here; what it returns is the job's value (plain data)."""
+        return None
+
+    def next_stage(self, history: History) -> Stage | None:
+        """The next stage, or None when the job is done. A pure function of the parameters and `history`."""
+        if history:
+            return None
+        return Stage(list(self.splits()), reduces=type(self).reduces)
+
+
+@dataclass
+class Result:
+    """What a finished job left.
+
+    Attributes:
+        value: what `finish` returned.
+        outputs: the last stage's pairs, read lazily.
+        artifacts: files written by `finish` or handed to `ctx.keep`.
+        counters: the job's counters.
+        metrics: seconds, tasks, retries and the like.
+    """
+
+    job: int
+    type: str
+    value: Any
+    outputs: Outputs
+    artifacts: list[Artifact]
+    counters: dict[str, int]
+    metrics: dict[str, float]
+    _keep: Any = None
+
+    def __iter__(self) -> Iterator[Pair]:
+        return iter(self.outputs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for `--json`: everything but the pairs."""
+        files = [{"path": str(a.path), "sha256": a.sha256, "size": a.size} for a in self.artifacts]
+        plain = {"job": self.job, "type": self.type, "status": "done", "value": self.value, "artifacts": files}
+        return plain | {"counters": self.counters, "metrics": self.metrics}
+
+
+def default_partition(key: Any, partitions: int) -> int:
+    """An int modulo `partitions`, so that small ints spread evenly and can name partitions; else CRC-32 of the key's bytes."""
+    if type(key) is str:
+        return zlib.crc32(key.encode("utf-8", "surrogatepass")) % partitions
+    if isinstance(key, Integral):
+        return int(key) % partitions
+    return zlib.crc32(_key_bytes(key)) % partitions
+
+
+def _key_bytes(key: Any) -> bytes:
+    """The same bytes for equal keys, NumPy scalar or not."""
+    if isinstance(key, str):
+        return key.encode("utf-8", "surrogatepass")
+    if isinstance(key, bytes):
+        return key
+    if isinstance(key, Real):
+        number = float(key)
+        return b"%d" % int(number) if number.is_integer() else struct.pack("<d", number)
+    if isinstance(key, tuple):
+        return b"\0".join(map(_key_bytes, key))
+    return repr(key).encode()

@@ -1,0 +1,212 @@
+"""User values as bytes: msgpack for structure, raw aligned frames for arrays, nothing that could run code.
+
+A *packet* holds one value and stands alone, in a message or in a file:
+
+    offset 0   magic b"DAF1", u32 head size, u32 number of frames, u32 zero, u64 packet size, u64 XXH3-64 of all that follows
+    offset 32  one u64 a frame: its size in bytes
+    then       the head: msgpack of the value, arrays replaced by extension 1 -> (dtype, shape, frame number)
+    then       the frames, each aligned to 64 bytes from the start of the packet; the packet's size is a multiple of 64
+
+An array is written from its own memory and read as a read-only view of the packet, so a memory-mapped packet costs no copy.
+
+What can be sent: None, bool, int (64 bits), float, complex, str, bytes, list, tuple, dict, pathlib paths, NumPy scalars and arrays of plain dtypes.
+Lists and tuples keep their type. Anything else is an `Unsendable` that names the offending type; object arrays are refused on both sides.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+from typing import Any
+
+import msgpack
+import numpy as np
+import xxhash
+
+MAGIC = b"DAF1"
+ALIGN = 64
+_HEADER = struct.Struct("<4sIIIQQ")
+_ARRAY, _TUPLE, _SCALAR, _COMPLEX, _PATH = 1, 2, 3, 4, 5
+_KINDS = frozenset("biufcSUMm")
+_ZEROS = bytes(ALIGN)
+
+MAX_DEPTH = 64
+MAX_FRAMES = 1 << 20
+MAX_HEAD = 1 << 30
+
+Buffer = bytes | bytearray | memoryview
+
+
+class Unsendable(TypeError):
+    """A value holds something that has no place in a packet; the message names it."""
+
+
+class BadPacket(ValueError):
+    """Bytes that are not a packet: torn, altered, or beyond the limits. Never raised for a packet that `dumps` made."""
+
+
+def dumps(value: Any) -> list[Buffer]:
+    """The parts of one packet, in order. Large arrays are parts of their own and share the array's memory: write them before changing it.
+
+    Raises:
+        Unsendable: naming the type that cannot be sent.
+    """
+    frames: list[memoryview] = []
+
+    def default(item: Any) -> msgpack.ExtType:
+        if isinstance(item, np.ndarray):
+            if item.dtype.kind not in _KINDS:
+                raise Unsendable(f"an array of dtype {item.dtype} cannot be sent; use numbers, bytes or fixed-width text")
+            array = np.ascontiguousarray(item)
+            frames.append(memoryview(array.reshape(-1).view(np.uint8)) if array.size else memoryview(b""))
+            return msgpack.ExtType(_ARRAY, msgpack.packb((item.dtype.str, item.shape, len(frames) - 1)))
+        if isinstance(item, tuple):
+            return msgpack.ExtType(_TUPLE, _pack(list(item), default))
+        if isinstance(item, np.generic):
+            if item.dtype.kind not in _KINDS:
+                raise Unsendable(f"a scalar of dtype {item.dtype} cannot be sent")
+            return msgpack.ExtType(_SCALAR, msgpack.packb((item.dtype.str, item.tobytes())))
+        if isinstance(item, complex):
+            return msgpack.ExtType(_COMPLEX, struct.pack("<dd", item.real, item.imag))
+        if isinstance(item, PurePath):
+            return msgpack.ExtType(_PATH, str(item).encode("utf-8", "surrogateescape"))
+        raise Unsendable(f"a {type(item).__module__}.{type(item).__qualname__} cannot be sent; send plain data or arrays")
+
+    head = _pack(value, default)
+    sizes = struct.pack(f"<{len(frames)}Q", *map(len, frames))
+    parts: list[Buffer] = [sizes, head]
+    position = _HEADER.size + len(sizes) + len(head)
+    for frame in frames:
+        parts += [_ZEROS[: -position % ALIGN], frame]
+        position += -position % ALIGN + len(frame)
+    parts.append(_ZEROS[: -position % ALIGN])
+    position += -position % ALIGN
+    digest = xxhash.xxh3_64()
+    for part in parts:
+        digest.update(part)
+    return [_HEADER.pack(MAGIC, len(head), len(frames), 0, position, digest.intdigest()), *parts]
+
+
+def _pack(value: Any, default: Any) -> bytes:
+    try:
+        return msgpack.packb(value, default=default, strict_types=True)  # type: ignore[no-any-return]
+    except OverflowError as error:
+        raise Unsendable("an int beyond 64 bits cannot be sent; send it as text or bytes") from error
+    except RecursionError as error:
+        raise Unsendable(f"a value nested deeper than {MAX_DEPTH} levels cannot be sent") from error
+    except ValueError as error:
+        raise Unsendable(f"the value cannot be sent: {error}") from error
+
+
+def pack(value: Any) -> bytes:
+    """One packet as one bytes object, for small values."""
+    return b"".join(dumps(value))
+
+
+def packet_size(buffer: Buffer) -> int:
+    """The size in bytes of the packet at the start of `buffer`."""
+    return _header(memoryview(buffer))[2]
+
+
+def loads(buffer: Buffer, *, check: bool = False) -> Any:
+    """The value of the packet at the start of `buffer`; arrays are read-only views of it.
+
+    `check` compares the checksum first: do so for whatever came over a network; pages of a file that this host wrote are trusted.
+
+    Raises:
+        BadPacket: the bytes are no packet, or exceed a limit.
+    """
+    view = memoryview(buffer)
+    head_size, count, size, digest = _header(view)
+    if check and xxhash.xxh3_64_intdigest(view[_HEADER.size : size]) != digest:
+        raise BadPacket("checksum differs: the packet was altered or torn")
+    position = _HEADER.size + 8 * count
+    lengths = struct.unpack_from(f"<{count}Q", view, _HEADER.size)
+    head = view[position : position + head_size]
+    position += head_size
+    frames = []
+    for length in lengths:
+        position += -position % ALIGN
+        if position + length > size:
+            raise BadPacket("a frame reaches beyond its packet")
+        frames.append(view[position : position + length])
+        position += length
+    return _unpack(head, frames, 0)
+
+
+def packets(buffer: Buffer, *, check: bool = False) -> Iterator[Any]:
+    """The values of the packets that lie one behind the other in `buffer`."""
+    view = memoryview(buffer)
+    while view:
+        yield loads(view, check=check)
+        view = view[packet_size(view) :]
+
+
+def _header(view: memoryview) -> tuple[int, int, int, int]:
+    if len(view) < _HEADER.size:
+        raise BadPacket(f"{len(view)} bytes are too few for a packet")
+    magic, head_size, count, zero, size, digest = _HEADER.unpack_from(view)
+    if magic != MAGIC or zero:
+        raise BadPacket("this is not a packet (wrong magic)")
+    if count > MAX_FRAMES or head_size > MAX_HEAD or _HEADER.size + 8 * count + head_size > size or size % ALIGN:
+        raise BadPacket("the packet's header contradicts itself")
+    if size > len(view):
+        raise BadPacket(f"the packet is cut off: {len(view)} of {size} bytes")
+    return head_size, count, size, digest
+
+
+def _unpack(data: Buffer, frames: list[memoryview], depth: int) -> Any:
+    if depth > MAX_DEPTH:
+        raise BadPacket(f"tuples nested deeper than {MAX_DEPTH}")
+
+    def extension(code: int, payload: bytes) -> Any:
+        if code == _TUPLE:
+            value = _unpack(payload, frames, depth + 1)
+            if not isinstance(value, list):
+                raise BadPacket("a tuple must hold a list")
+            return tuple(value)
+        if code == _ARRAY:
+            return _array(msgpack.unpackb(payload, use_list=False), frames)
+        if code == _SCALAR:
+            text, raw = msgpack.unpackb(payload, use_list=False)
+            return np.frombuffer(raw, _dtype(text), 1)[0]
+        if code == _COMPLEX:
+            return complex(*struct.unpack("<dd", payload))
+        if code == _PATH:
+            return Path(payload.decode("utf-8", "surrogateescape"))
+        raise BadPacket(f"unknown extension {code}")
+
+    try:
+        return msgpack.unpackb(data, ext_hook=extension, strict_map_key=False)
+    except BadPacket:
+        raise
+    except (ValueError, TypeError, KeyError, struct.error, msgpack.exceptions.UnpackException, RecursionError) as error:
+        raise BadPacket(f"the packet's head is broken: {error}") from error
+
+
+def _array(spec: Any, frames: list[memoryview]) -> np.ndarray:
+    text, shape, number = spec
+    dtype = _dtype(text)
+    if not isinstance(number, int) or not 0 <= number < len(frames):
+        raise BadPacket("an array names a frame that is not there")
+    if len(shape) > 32 or any(not isinstance(n, int) or n < 0 for n in shape):
+        raise BadPacket("an array's shape is broken")
+    frame = frames[number]
+    if math.prod(shape) * dtype.itemsize != len(frame):
+        raise BadPacket(f"an array of shape {shape} and dtype {dtype} does not fill its frame of {len(frame)} bytes")
+    array = np.frombuffer(frame, dtype) if len(frame) else np.empty(0, dtype)
+    array = array.reshape(shape)
+    array.flags.writeable = False
+    return array
+
+
+def _dtype(text: Any) -> np.dtype:
+    try:
+        dtype = np.dtype(text) if isinstance(text, str) and len(text) < 32 else None
+    except TypeError as error:
+        raise BadPacket(f"unknown dtype {text!r}") from error
+    if dtype is None or dtype.kind not in _KINDS or dtype.itemsize == 0:
+        raise BadPacket(f"dtype {text!r} is not allowed")
+    return dtype
