@@ -90,7 +90,7 @@ def decode(path: Path, *, upright: bool = True) -> np.ndarray:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation 1..8 as told ahead of the pixels (asking Pillow about a PNG without it would decode the whole file)."""
+    """EXIF orientation 1..8 as told ahead of the pixels (Pillow would decode a whole PNG in search of it)."""
     if image.format == "PNG" and not {"exif", "Raw profile type exif"} & set(image.info):
         return 1
     found = image.getexif().get(_ORIENTATION, 1)

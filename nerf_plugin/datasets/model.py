@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from mapreduce.errors import BadInput
+from mapreduce import BadInput
 from nerf_plugin.cameras import Camera
 
 
