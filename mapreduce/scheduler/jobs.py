@@ -1,0 +1,242 @@
+"""One job: where it is, what it has, and how it moves when something is done or lost.
+
+A `Job` knows nothing of workers, time limits or messages; it is what the journal can rebuild. So the live scheduler and the replay of a
+journal go through the same methods, and a restarted coordinator stands where the old one stood.
+
+The job keeps the stage it works on (`stage`: plan, map and reduce phase) until the next one is planned, and beside it the `control` phase:
+the one PLAN or FINISH task, while there is one. `settle` is the only place that decides what comes next.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from collections.abc import Iterator
+from itertools import accumulate
+
+from .model import JobSpec, JobState, Kind, Output, StagePlan, TaskError
+from .phase import Phase
+from .table import ENDED, JobEvent, next_job_state
+
+Counts = dict[str, int]
+
+
+def add_counts(into: Counts, more: Counts) -> None:
+    for name, n in more.items():
+        into[name] = into.get(name, 0) + n
+
+
+class Stage:
+    """A planned stage: its plan, its two phases, its counters, and when outputs were last given up as lost, by node."""
+
+    __slots__ = ("counters", "lost_at", "maps", "number", "offsets", "plan", "reduces", "reports", "since")
+
+    def __init__(self, job: int, number: int, plan: StagePlan, fence: int, since: int) -> None:
+        self.number, self.plan, self.since = number, plan, since
+        self.maps = Phase(job, number, Kind.MAP, plan.maps, fence, since)
+        self.reduces = Phase(job, number, Kind.REDUCE, plan.reduces, fence, since)
+        self.counters: Counts = {}
+        self.lost_at: dict[str, float] = {}
+        self.reports: dict[str, int] = {}
+        self.offsets: dict[int, array[int]] = {}
+
+    def segments(self, partition: int) -> Iterator[tuple[int, Output, int, int]]:
+        """What reduce task `partition` reads: (map index, output, byte offset, byte size) in map order, empty ones left out."""
+        for index, output in enumerate(self.maps.outputs):
+            if output is None or partition >= len(output.sizes) or not (size := output.sizes[partition]):
+                continue
+            offsets = self.offsets.get(index)
+            if offsets is None:
+                offsets = self.offsets[index] = array("Q", accumulate(output.sizes, initial=0))
+            yield index, output, offsets[partition], size
+
+    def everything(self) -> Iterator[Output]:
+        """All blobs that the stage has made or reads."""
+        yield self.plan.splits
+        yield from self.plan.inputs
+        for phase in (self.maps, self.reduces):
+            yield from (output for output in phase.outputs if output is not None)
+
+
+class Job:
+    """See the essay above. `totals` are the counters of the stages before `stage`; `since` is the fence under which this run began."""
+
+    def __init__(self, spec: JobSpec, token: str, at: float, now: float, fence: int) -> None:
+        self.spec, self.token, self.at, self.began = spec, token, at, now
+        self.id = spec.id
+        self.state = JobState.PLANNING
+        self.stage: Stage | None = None
+        self.ahead: StagePlan | None = None  # the plan that said `last`
+        self.totals: Counts = {}
+        self.fence = self.since = fence
+        self.retries = self.rewinds = 0
+        self.blocked: dict[str, None] = {}  # nodes whose return the job waits for
+        self.value, self.reason = b"", ""
+        self.error: TaskError | None = None
+        self.outputs: tuple[Output, ...] = ()
+        self.elapsed: float | None = None
+        self.story: deque[str] = deque(maxlen=40)
+        self.ticket, self.served = 0, 0.0  # the policy's
+        self.control: Phase | None = None
+        self._control(Kind.PLAN, 0)
+
+    def __repr__(self) -> str:
+        return f"job {self.id} ({self.spec.type})"
+
+    # ------------------------------------------------------------------------------------------------ questions
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+    @property
+    def number(self) -> int:
+        """The number of the stage that the job is at."""
+        if self.control is not None:
+            return self.control.stage
+        return self.stage.number if self.stage is not None else 0
+
+    @property
+    def open(self) -> Phase | None:
+        """The phase whose tasks may be handed out; None once the job has ended."""
+        state = self.state
+        if state is JobState.MAPPING:
+            return self.stage and self.stage.maps
+        if state is JobState.REDUCING:
+            return self.stage and self.stage.reduces
+        return self.control
+
+    @property
+    def ready(self) -> int:
+        """Tasks that could be handed out at this moment."""
+        phase = self.open
+        return phase.ready if phase is not None and not self.blocked else 0
+
+    @property
+    def running(self) -> int:
+        """Running tasks (a task and its backup are one)."""
+        count = self.control.running if self.control is not None else 0
+        if self.stage is not None:
+            count += self.stage.maps.running + self.stage.reduces.running
+        return count
+
+    def phases(self) -> Iterator[Phase]:
+        if self.control is not None:
+            yield self.control
+        if self.stage is not None:
+            yield self.stage.maps
+            yield self.stage.reduces
+
+    def phase(self, stage: int, kind: int) -> Phase | None:
+        """The live phase of that stage and kind; None where the job is past it or not yet there."""
+        for phase in self.phases():
+            if phase.stage == stage and phase.kind == kind:
+                return phase
+        return None
+
+    def counters(self) -> Counts:
+        """Counted so far, over accepted attempts only."""
+        total = dict(self.totals)
+        if self.stage is not None:
+            add_counts(total, self.stage.counters)
+        return total
+
+    def plan_of(self, stage: int) -> StagePlan | None:
+        if self.stage is not None and self.stage.number == stage:
+            return self.stage.plan
+        if self.ahead is not None and self.control is not None and self.control.stage == stage:
+            return self.ahead
+        return None
+
+    # ------------------------------------------------------------------------------------------------ what happens to it
+
+    def tell(self, line: str) -> None:
+        self.story.append(line)
+
+    def move(self, event: JobEvent) -> None:
+        self.state = next_job_state(self.state, event, repr(self), self.story)
+        self.tell(f"{event.value} -> {self.state.value}, stage {self.number}")
+
+    def planned(self, plan: StagePlan, since: int) -> None:
+        """PLAN answered. With `plan.last` the stage before stays, for FINISH to read; otherwise it goes."""
+        number = self.number
+        if plan.last:
+            self.move(JobEvent.LAST_PLANNED)
+            self.ahead = plan
+            self._control(Kind.FINISH, number)
+            return
+        self.move(JobEvent.PLANNED)
+        before, self.totals = self.stage, self.counters()
+        self.stage, self.control = Stage(self.id, number, plan, self.fence, since), None
+        if before is not None and before.plan.name == plan.name:
+            self.stage.maps.seconds, self.stage.reduces.seconds = before.maps.seconds, before.reduces.seconds
+        self.stage.maps.open()
+        self.settle()
+
+    def settle(self) -> None:
+        """Go where the job belongs: on, when a phase is complete; back, when something finished was lost."""
+        stage = self.stage
+        while stage is not None:
+            maps, reduces = stage.maps, stage.reduces
+            if self.state is JobState.MAPPING and reduces.count and reduces.complete:
+                self._reduced()
+            elif self.state is JobState.MAPPING and maps.complete:
+                self._reopen(JobEvent.MAPS_DONE, maps, reduces)
+            elif self.state is JobState.REDUCING and reduces.complete:
+                self._reduced()
+            elif self.state is JobState.REDUCING and not maps.complete:
+                self._reopen(JobEvent.MAPS_LOST, reduces, maps)
+            elif self.state in (JobState.PLANNING, JobState.FINISHING) and not reduces.complete:
+                self.move(JobEvent.REDUCES_LOST)
+                self.control = self.ahead = None
+                reduces.open()
+            else:
+                return
+
+    def lose(self, maps: list[int], reduces: list[int]) -> None:
+        """These outputs of the current stage are gone. The caller has aborted the attempts of `control`, if reduces are among them."""
+        assert self.stage is not None
+        for phase, indexes in ((self.stage.maps, maps), (self.stage.reduces, reduces)):
+            for index in indexes:
+                phase.lose(index)
+        for index in maps:
+            self.stage.offsets.pop(index, None)
+        self.tell(f"lost the outputs of {len(maps)} maps and {len(reduces)} reduces of stage {self.stage.number}")
+        self.settle()
+
+    def rewind(self, fence: int, why: str) -> None:
+        """Start over. The caller has aborted all attempts."""
+        self.tell(f"rewind: {why}")
+        self.move(JobEvent.REWOUND)
+        self.stage = self.ahead = None
+        self.totals = {}
+        self.blocked = {}
+        self.fence = self.since = fence
+        self.rewinds += 1
+        self._control(Kind.PLAN, 0)
+
+    def end(self, event: JobEvent, now: float) -> None:
+        """Done, failed or cancelled; the caller has aborted all attempts. Only what people ask of an ended job is kept."""
+        self.move(event)
+        self.totals = self.counters()
+        if event is JobEvent.FINISHED and self.stage is not None:
+            self.outputs = tuple(output for output in self.stage.reduces.outputs if output is not None)
+        self.elapsed = now - self.began
+        self.stage = self.control = self.ahead = None
+        self.blocked = {}
+
+    def _control(self, kind: Kind, stage: int) -> None:
+        self.control = Phase(self.id, stage, kind, 1, self.fence, self.since)
+        self.control.open()
+
+    def _reduced(self) -> None:
+        assert self.stage is not None
+        self.move(JobEvent.REDUCES_DONE)
+        self.stage.maps.close()
+        self.stage.reduces.close()
+        self._control(Kind.PLAN, self.stage.number + 1)
+
+    def _reopen(self, event: JobEvent, old: Phase, new: Phase) -> None:
+        self.move(event)
+        old.close()
+        new.open()

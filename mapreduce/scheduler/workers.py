@@ -1,0 +1,158 @@
+"""Workers, the nodes where their outputs live, and who holds which attempt.
+
+A worker's name is fresh for every incarnation; a node's is not. So a node whose last worker went away may come back, with all that it
+held, when a worker joins under its name within a grace period. `since` orders workers by when they were last heard, so that looking
+for expired leases costs nothing while there are none.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+
+from .phase import Phase
+
+
+class Batch:
+    """What tasks assigned together share: when, and how many tasks deep a slot's queue was with them."""
+
+    __slots__ = ("at", "depth")
+
+    def __init__(self, at: float, depth: float) -> None:
+        self.at, self.depth = at, depth
+
+
+class Worker:
+    """`held` says which attempts it has: phase -> index -> (attempt, batch). `missing` counts heartbeats that did not name one."""
+
+    __slots__ = (
+        "draining",
+        "heard",
+        "held",
+        "in_flight",
+        "joined",
+        "keys",
+        "missing",
+        "name",
+        "node",
+        "slots",
+        "turned",
+        "types",
+    )
+
+    def __init__(self, name: str, node: str, slots: int, types: dict[str, str], now: float) -> None:
+        self.name, self.node, self.slots, self.types = name, node, slots, types
+        self.keys = [key for pair in types.items() for key in dict.fromkeys((pair, (pair[0], "")))]
+        self.joined = self.heard = self.turned = now
+        self.draining = False
+        self.in_flight = 0
+        self.held: dict[Phase, dict[int, tuple[int, Batch]]] = {}
+        self.missing: dict[tuple[Phase, int, int], int] = {}
+
+    def __repr__(self) -> str:
+        return f"worker {self.name}"
+
+    def knows(self, type: str, version: str) -> bool:
+        """Whether it may run jobs of this type; an empty version fits any."""
+        return type in self.types and version in ("", self.types[type])
+
+    def load(self) -> float:
+        """Seconds of work it holds, over all slots, as far as known."""
+        return sum(len(held) * phase.seconds for phase, held in self.held.items())
+
+    def hold(self, phase: Phase, tasks: Iterable[tuple[int, int]], batch: Batch) -> None:
+        held = self.held.get(phase)
+        if held is None:
+            held = self.held[phase] = {}
+        before = len(held)
+        for index, attempt in tasks:
+            held[index] = (attempt, batch)
+        self.in_flight += len(held) - before
+
+    def drop(self, phase: Phase, index: int) -> None:
+        held = self.held[phase]
+        del held[index]
+        if not held:
+            del self.held[phase]
+        self.in_flight -= 1
+
+
+class Node:
+    """Where outputs live. `gone` is when its last worker went away; None while it has one."""
+
+    __slots__ = ("gone", "name", "workers")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.workers: dict[str, Worker] = {}
+        self.gone: float | None = None
+
+
+class Fleet:
+    """All workers and nodes. `since` maps names to workers, those longest silent first."""
+
+    def __init__(self) -> None:
+        self.since: OrderedDict[str, Worker] = OrderedDict()
+        self.nodes: dict[str, Node] = {}
+        self.hungry: dict[str, Worker] = {}  # has a free slot and takes tasks
+        self.slots = 0
+
+    def get(self, name: str) -> Worker | None:
+        return self.since.get(name)
+
+    def __iter__(self) -> Iterator[Worker]:
+        return iter(self.since.values())
+
+    def __len__(self) -> int:
+        return len(self.since)
+
+    def heard(self, worker: Worker, now: float) -> None:
+        worker.heard = now
+        self.since.move_to_end(worker.name)
+
+    def join(self, worker: Worker) -> None:
+        self.since[worker.name] = worker
+        self.slots += worker.slots
+        node = self.nodes.get(worker.node)
+        if node is None:
+            node = self.nodes[worker.node] = Node(worker.node)
+        node.workers[worker.name] = worker
+        node.gone = None
+        self.weigh(worker)
+
+    def leave(self, worker: Worker, now: float) -> None:
+        del self.since[worker.name]
+        self.hungry.pop(worker.name, None)
+        if not worker.draining:
+            self.slots -= worker.slots
+        node = self.nodes[worker.node]
+        del node.workers[worker.name]
+        if not node.workers:
+            node.gone = now
+
+    def drain(self, worker: Worker) -> None:
+        if not worker.draining:
+            worker.draining = True
+            self.slots -= worker.slots
+            self.hungry.pop(worker.name, None)
+
+    def weigh(self, worker: Worker) -> None:
+        """Call it after `in_flight` changed."""
+        if worker.in_flight < worker.slots and not worker.draining:
+            self.hungry[worker.name] = worker
+        else:
+            self.hungry.pop(worker.name, None)
+
+    def expect(self, node: str, now: float) -> None:
+        """Outputs lie there, and no worker of it is here: after a restart, or it left before its results came."""
+        if node not in self.nodes:
+            self.nodes[node] = Node(node)
+            self.nodes[node].gone = now
+
+    def lives(self, node: str) -> bool:
+        found = self.nodes.get(node)
+        return found is not None and bool(found.workers)
+
+    def capable(self, type: str, version: str) -> Iterator[Worker]:
+        """Those that take tasks of this type."""
+        return (worker for worker in self.since.values() if not worker.draining and worker.knows(type, version))
