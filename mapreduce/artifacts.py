@@ -11,7 +11,7 @@ import io
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -70,6 +70,7 @@ def open_artifact(path: Path, mode: str = "wb") -> Iterator[ArtifactFile]:
         os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
     except BaseException:
-        raw.close()
+        with suppress(OSError):
+            raw.close()
         Path(temporary).unlink(missing_ok=True)
         raise

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -142,8 +142,9 @@ class Context(Protocol):
     def progress(self, done: float, total: float = 1.0, note: str = "") -> None:
         """Say how far this task is; cheap enough to call often."""
 
-    def cached(self, key: str, make: Callable[[], Any]) -> Any:
-        """`make()` the first time, and the same object later, in this process, for this job: data that every round needs."""
+    def cached(self, key: str, make: Callable[[], Any], scope: Literal["job", "stage"] = "job") -> Any:
+        """`make()` the first time, and the same object later, in this process: for the whole job (data that every round needs), or
+        until the stage ends (what all its tasks derive from `shared`)."""
 
     def artifact(self, path: str | Path, mode: str = "wb") -> AbstractContextManager[Any]:
         """Open a file that appears under `path` only when the block ends well. In `finish` it is listed in the job's result; in map and
@@ -178,6 +179,10 @@ class Job:
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:
             cls.name = cls.__name__.lower()
+
+    def check(self) -> None:
+        """Optional: raise `BadInput` for wrong combinations of parameters or missing input files. Runs where the job is submitted,
+        before it is; must not change the job."""
 
     def splits(self) -> Iterable[Any]:
         """What the map tasks get, one each: small plain data (a path, a range), in a fixed order."""

@@ -111,6 +111,10 @@ class LoadedStage:
         self._env = env
         self._splits_ref = splits
         self._splits: list[Any] | None = None
+        self.cache: dict[str, Any] = {}
+        named = {ref.hash for ref in inputs}
+        for digest in env.decoded.keys() - named:
+            del env.decoded[digest]
 
     def method(self, role: str) -> Any:
         name = self.setup[role]
@@ -126,9 +130,10 @@ class LoadedStage:
 class TaskContext:
     """The `Context` that tasks are given."""
 
-    def __init__(self, env: Env, stage: int, kind: int, task: int, shared: Mapping[str, Any]):
+    def __init__(self, env: Env, stage: int, kind: int, task: int, shared: Mapping[str, Any], cache: dict[str, Any]):
         self.job, self.stage, self.task = env.job_id, stage, task
         self.shared = shared
+        self._stage_cache = cache
         self.counters: dict[str, int] = {}
         self.artifacts: list[tuple[str, str, int]] = []
         self._env = env
@@ -151,8 +156,8 @@ class TaskContext:
     def progress(self, done: float, total: float = 1.0, note: str = "") -> None:
         self._env.report(float(done), float(total), note)
 
-    def cached(self, key: str, make: Callable[[], Any]) -> Any:
-        cache = self._env.cache
+    def cached(self, key: str, make: Callable[[], Any], scope: str = "job") -> Any:
+        cache = self._env.cache if scope == "job" else self._stage_cache
         if key not in cache:
             cache[key] = make()
         return cache[key]
@@ -184,8 +189,8 @@ def run_plan(env: Env, number: int, previous: Previous | None) -> Plan:
     last = None if previous is None else stage_result(env, previous)
     stage = env.job.next_stage(History(number, last))
     if stage is None:
-        inputs = () if previous is None else tuple(ref for ref in previous.outputs if ref is not None)
-        return Plan("finish", 0, 0, b"", None, inputs, True, {})
+        kept = () if previous is None else (*previous.inputs, *(ref for ref in previous.outputs if ref is not None))
+        return Plan("finish", 0, 0, b"", None, kept, True, {})
     if not isinstance(stage, Stage):
         raise TypeError(f"{type(env.job).__name__}.next_stage must return a Stage or None, not a {type(stage).__name__}")
     if stage.reduces < 1:
@@ -200,7 +205,7 @@ def run_plan(env: Env, number: int, previous: Previous | None) -> Plan:
 
 def run_map(env: Env, stage: LoadedStage, index: int) -> TaskResult:
     """Run one map task; its output is one blob of `stage.reduces` segments."""
-    ctx = TaskContext(env, stage.number, MAP, index, stage.shared)
+    ctx = TaskContext(env, stage.number, MAP, index, stage.shared, stage.cache)
     try:
         pairs = stage.method("map")(stage.split(index), ctx)
         if pairs is None:
@@ -220,7 +225,7 @@ def run_map(env: Env, stage: LoadedStage, index: int) -> TaskResult:
 
 def run_reduce(env: Env, stage: LoadedStage, index: int, segments: Sequence[Segment]) -> TaskResult:
     """Run one reduce task over its partition's segments, which come in map order."""
-    ctx = TaskContext(env, stage.number, REDUCE, index, stage.shared)
+    ctx = TaskContext(env, stage.number, REDUCE, index, stage.shared, stage.cache)
     reduce = stage.method("reduce")
 
     def produce() -> Iterator[tuple[Any, Any]]:
@@ -244,7 +249,7 @@ def run_reduce(env: Env, stage: LoadedStage, index: int, segments: Sequence[Segm
 def run_finish(env: Env, number: int, previous: Previous | None) -> FinishResult:
     """Run the job's `finish` over the last stage's outputs."""
     last = None if previous is None else stage_result(env, previous)
-    ctx = TaskContext(env, number, FINISH, 0, {} if last is None else last.shared)
+    ctx = TaskContext(env, number, FINISH, 0, {} if last is None else last.shared, {})
     try:
         value = env.job.finish(Outputs([]) if last is None else last.outputs, ctx)
         return FinishResult(codec.pack({"value": value, "artifacts": ctx.artifacts}), ctx.counters)

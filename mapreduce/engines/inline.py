@@ -1,0 +1,122 @@
+"""The inline engine: every task in this process, one after another, through the same functions and the same blobs as anywhere else.
+
+For debugging (a breakpoint in `map` just works) and as the oracle that other engines are compared with. Values go through the codec and
+the shuffle here too, so what cannot be sent or merged is found on the first line of a job's life.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .. import tasks
+from ..blobs import BlobStore, Reader
+from ..job import Artifact, Job, Result
+from ..wire.messages import Ref, Update
+
+OnUpdate = Callable[[Update], None]
+
+
+class InlineEngine:
+    """Runs one job at a time. `run` may be called again; blobs of a run live as long as its Result."""
+
+    def __enter__(self) -> InlineEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def run(self, job: Job, *, seed: int | None = None, on_update: OnUpdate | None = None, **_: Any) -> Result:
+        """Run `job` to its end. Errors of the job's own methods come through as they are."""
+        folder = tempfile.TemporaryDirectory(prefix="daf-inline-")
+        return _Run(job, job.seed if seed is None else seed, folder, on_update).run()
+
+
+class _Run:
+    """One job on its way through its stages."""
+
+    def __init__(self, job: Job, seed: int, folder: tempfile.TemporaryDirectory[str], on_update: OnUpdate | None):
+        root = Path(folder.name)
+        store = BlobStore(root / "blobs")
+        self._env = tasks.Env(job, 1, seed, store, Reader(store, "inline"), root / "scratch", report=self._report)
+        self._folder = folder
+        self._on_update = on_update or (lambda update: None)
+        self._counters: dict[str, int] = {}
+        self._started = time.time()
+        self._tasks = 0
+        self._stage = (0, "", 0, 0)
+        self._done = [0, 0]
+
+    def run(self) -> Result:
+        env, number = self._env, 0
+        previous: tasks.Previous | None = None
+        while not (plan := tasks.run_plan(env, number, previous)).last:
+            if number > 0:
+                self._forget(number, plan.inputs)
+            previous = self._run_stage(number, plan)
+            number += 1
+        finish = tasks.run_finish(env, number, previous)
+        self._add(finish.counters)
+        value, files = tasks.unpack_value(finish.value)
+        artifacts = [Artifact(Path(path), digest, size) for path, digest, size in files]
+        outputs = tasks.outputs_of(env.reader, env.job_id, [] if previous is None else previous.outputs)
+        metrics = {"seconds": time.time() - self._started, "tasks": self._tasks, "stages": number, "retries": 0}
+        self._tell("done")
+        return Result(1, type(env.job).name, value, outputs, artifacts, self._counters, metrics, _keep=self._folder)
+
+    def _run_stage(self, number: int, plan: tasks.Plan) -> tasks.Previous:
+        env = self._env
+        self._stage, self._done = (number, plan.name, plan.maps, plan.reduces), [0, 0]
+        stage = tasks.LoadedStage(env, number, plan.setup, plan.inputs, plan.splits, plan.reduces)
+        maps = [self._count(0, tasks.run_map(env, stage, index)) for index in range(plan.maps)]
+        outputs: list[Ref | None] = []
+        for partition in range(plan.reduces):
+            result = self._count(1, tasks.run_reduce(env, stage, partition, _segments(number, partition, maps)))
+            outputs.append(Ref(result.hash, result.size, env.node, number, tasks.REDUCE) if result.hash else None)
+        env.store.release(env.job_id, [(number, tasks.MAP)])
+        return tasks.Previous(number, plan.setup, plan.inputs, outputs, self._counters)
+
+    def _forget(self, number: int, inputs: tuple[Ref, ...]) -> None:
+        """Delete what earlier stages left, but for what stage `number` was given."""
+        named = {(ref.stage, ref.kind) for ref in inputs}
+        units = {(old, kind) for old in range(number) for kind in (tasks.PLAN, tasks.REDUCE)} - named
+        present = [unit for unit in sorted(units) if self._env.store.unit(self._env.job_id, *unit).exists()]
+        if present:
+            self._env.store.release(self._env.job_id, present)
+
+    def _count(self, phase: int, result: tasks.TaskResult) -> tasks.TaskResult:
+        self._add(result.counters)
+        self._tasks += 1
+        self._done[phase] += 1
+        self._tell("mapping" if phase == 0 else "reducing")
+        return result
+
+    def _add(self, counters: dict[str, int]) -> None:
+        for name, n in counters.items():
+            self._counters[name] = self._counters.get(name, 0) + n
+
+    def _report(self, done: float, total: float, note: str) -> None:
+        self._tell("mapping", note, done / total if total else 0.0)
+
+    def _tell(self, state: str, note: str = "", progress: float = 0.0) -> None:
+        number, name, maps, reduces = self._stage
+        elapsed = time.time() - self._started
+        self._on_update(
+            Update(
+                1, type(self._env.job).name, state, number, name, maps, self._done[0], reduces, self._done[1],
+                1, 0, dict(self._counters), self._started, elapsed, note=note, progress=progress,
+            )
+        )  # fmt: skip
+
+
+def _segments(stage: int, partition: int, maps: list[tasks.TaskResult]) -> list[tasks.Segment]:
+    """The non-empty segments of one partition, in map order."""
+    segments = []
+    for index, output in enumerate(maps):
+        if output.sizes and output.sizes[partition]:
+            ref = Ref(output.hash, output.size, "", stage, tasks.MAP)
+            segments.append((index, ref, sum(output.sizes[:partition]), output.sizes[partition]))
+    return segments
