@@ -1,8 +1,8 @@
 """DAF: MapReduce in Python with pluggable job types.
 
-The public API is what this package exports: `Job` and its companions for authors of job types, `run` and the engines for those who run
-them. Names are loaded on first use, so that importing the package stays light (the coordinator imports neither NumPy nor any plugin).
-"""
+The public API is what this package exports: `Job` and its companions for authors of job types, `run` and the engines
+for those who run them. Names are loaded on first use, so that importing the package stays light (the coordinator
+imports neither NumPy nor any plugin)."""
 
 from __future__ import annotations
 
@@ -29,14 +29,24 @@ _HOMES = {
     "BadInput": "errors",
 }
 
-__all__ = ["__version__", *_HOMES]
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the keys are names
 
-if TYPE_CHECKING:
-    from .client import Client
-    from .engines import run
-    from .errors import BadInput, BadParameters, DafError, JobFailed
-    from .job import Artifact, Context, History, Job, Outputs, Result, Stage, StageResult
-    from .params import Param
+if TYPE_CHECKING:  # what __getattr__ finds, for type checkers and editors
+    from .client import Client as Client
+    from .engines import run as run
+    from .errors import BadInput as BadInput
+    from .errors import BadParameters as BadParameters
+    from .errors import DafError as DafError
+    from .errors import JobFailed as JobFailed
+    from .job import Artifact as Artifact
+    from .job import Context as Context
+    from .job import History as History
+    from .job import Job as Job
+    from .job import Outputs as Outputs
+    from .job import Result as Result
+    from .job import Stage as Stage
+    from .job import StageResult as StageResult
+    from .params import Param as Param
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,7 @@
 """Artifacts: files that a job leaves for its user, whole or not at all.
 
-The file is written beside its place under a temporary name, hashed as it is written, and renamed when the block ends well; so a crash, a
-full disk or an error leaves the old file (or none), never half of a new one.
-"""
+The file is written beside its place under a temporary name, hashed as it is written, and renamed when the block ends
+well; so a crash, a full disk or an error leaves the old file (or none), never half of a new one."""
 
 from __future__ import annotations
 
@@ -17,7 +16,8 @@ from typing import IO, Any
 
 
 class ArtifactFile:
-    """An open artifact: use it as a file; after its block `record()` is (absolute path, SHA-256 in hex, size in bytes)."""
+    """An open artifact: use it as a file; after its block `record()` is (absolute path, SHA-256 in hex, size in
+    bytes)."""
 
     def __init__(self, path: Path, temporary: str, raw: IO[Any]):
         self.path = path

@@ -1,12 +1,11 @@
 """Blobs: immutable bytes that tasks leave behind, kept as files on the node that made them.
 
-A node's data directory holds `<job>/<stage>/<kind>/<hash>`; (stage, kind) is a *unit*, written by the tasks of that kind and deleted
-whole when the scheduler releases it. A file appears under its name only when it is complete (write, then rename), so a reader never sees
-half of one, and a killed writer leaves only a `.tmp` file that goes with its unit.
+A node's data directory holds `<job>/<stage>/<kind>/<hash>`; (stage, kind) is a *unit*, written by the tasks of that
+kind and deleted whole when the scheduler releases it. A file appears under its name only when it is complete (write,
+then rename), so a reader never sees half of one, and a killed writer leaves only a `.tmp` file that goes with its unit.
 
-Reading costs no copy on the host that holds the blob: the file is mapped, and arrays decoded from it are views of the mapping.
-From another host the bytes are fetched (see blobserver.py) and then mapped just the same.
-"""
+Reading costs no copy on the host that holds the blob: the file is mapped, and arrays decoded from it are views of the
+mapping. From another host the bytes are fetched (see blobserver.py) and then mapped just the same."""
 
 from __future__ import annotations
 
@@ -30,7 +29,8 @@ _IOV_MAX = 512
 
 
 class BlobLost(Exception):
-    """A blob cannot be read where it should be: the node has to be given up, or the task that made the blob run again."""
+    """A blob cannot be read where it should be: the node has to be given up, or the task that made the blob run
+    again."""
 
     def __init__(self, node: str, reason: str):
         super().__init__(f"a blob of node {node!r} cannot be read: {reason}")
@@ -115,7 +115,8 @@ class BlobStore:
 
 
 def map_file(path: Path, offset: int = 0, size: int | None = None) -> memoryview:
-    """A read-only view of a file's bytes [offset, offset + size), mapped. Raises FileNotFoundError; ValueError when it is too short."""
+    """A read-only view of a file's bytes [offset, offset + size), mapped. Raises FileNotFoundError; ValueError when it
+    is too short."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         total = os.fstat(fd).st_size
@@ -134,9 +135,8 @@ def map_file(path: Path, offset: int = 0, size: int | None = None) -> memoryview
 class Reader:
     """Finds the bytes behind a reference: on this host by mapping the holder's file, else through `fetch`.
 
-    `nodes` grows as messages name holders. A node on this host whose directory is readable is mapped without asking its worker, so
-    outputs of a killed worker stay readable.
-    """
+    `nodes` grows as messages name holders. A node on this host whose directory is readable is mapped without asking its
+    worker, so outputs of a killed worker stay readable."""
 
     def __init__(self, store: BlobStore, host: str, nodes: Mapping[str, Node] = {}, fetch: Fetch | None = None):
         self.store = store

@@ -1,10 +1,10 @@
 """All that the author of a job type sees: Job, Stage, Context, History, Outputs, Result.
 
-A job type is a dataclass that extends `Job`; its fields are the job's parameters. The smallest useful one has `splits`, `map` and
-`reduce`. A job of several stages or rounds overrides `next_stage` instead of `splits`.
+A job type is a dataclass that extends `Job`; its fields are the job's parameters. The smallest useful one has `splits`,
+`map` and `reduce`. A job of several stages or rounds overrides `next_stage` instead of `splits`.
 
-What must hold for the promise of the same bits: every method is a function of its arguments, the parameters, `ctx.shared` and
-`ctx.rng`, and of nothing else. Tasks may run twice, anywhere, in any order; their results count once.
+What must hold for the promise of the same bits: every method is a function of its arguments, the parameters,
+`ctx.shared` and `ctx.rng`, and of nothing else. Tasks may run twice, anywhere, in any order; their results count once.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ Pair = tuple[Any, Any]
 class Stage:
     """One stage of a job: map tasks over `splits`, then `reduces` reduce tasks.
 
-    `map`, `combine`, `partition` and `reduce` are methods of the job (or their names). `shared` is read-only state for every task of the
-    stage, found in `ctx.shared`: plain data, NumPy arrays, or the `Outputs` of an earlier stage (passed by reference, never copied
-    through the coordinator). `state` is small plain data for the next call of `next_stage`.
+    `map`, `combine`, `partition` and `reduce` are methods of the job (or their names). `shared` is read-only state for
+    every task of the stage, found in `ctx.shared`: plain data, NumPy arrays, or the `Outputs` of an earlier stage
+    (passed by reference, never copied through the coordinator). `state` is small plain data for the next call of
+    `next_stage`.
 
     Attributes:
-        splits: what the map tasks get, one each: small plain data.
-        reduces: number of partitions, at least 1. It is a property of the job, never of the number of workers, so that results do not
+        splits: what the map tasks get, one each: small plain data. reduces: number of partitions, at least 1. It is a
+        property of the job, never of the number of workers, so that results do not
             depend on where the job runs.
     """
 
@@ -50,11 +51,11 @@ class Stage:
 
 
 class Outputs(Iterable[Pair]):
-    """The (key, value) pairs that a stage's reduce tasks yielded: by partition, within a partition in the order they were yielded.
+    """The (key, value) pairs that a stage's reduce tasks yielded: by partition, within a partition in the order they
+    were yielded.
 
-    Iterate over all, or over one `partition(i)`. Arrays are read-only views of mapped files. Passing an `Outputs` on in `Stage.shared`
-    costs nothing: only its references travel.
-    """
+    Iterate over all, or over one `partition(i)`. Arrays are read-only views of mapped files. Passing an `Outputs` on in
+    `Stage.shared` costs nothing: only its references travel."""
 
     def __init__(self, parts: Sequence[Callable[[], Iterator[Pair]]], refs: Sequence[Any] = ()):
         self._parts = parts
@@ -79,7 +80,8 @@ class Outputs(Iterable[Pair]):
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a committed stage left: its name, number, `state` and `shared` as it was planned, its outputs and the job's counters so far."""
+    """What a committed stage left: its name, number, `state` and `shared` as it was planned, its outputs and the job's
+    counters so far."""
 
     name: str
     index: int
@@ -90,7 +92,8 @@ class StageResult:
 
 
 class History:
-    """The stages committed so far. `len(history)` counts them and `history[-1]` is the last; of earlier ones nothing is kept but what
+    """The stages committed so far. `len(history)` counts them and `history[-1]` is the last; of earlier ones nothing is
+    kept but what
     the last one was given in `shared` and `state`, so a job of many rounds does not grow."""
 
     def __init__(self, count: int, last: StageResult | None):
@@ -102,7 +105,9 @@ class History:
 
     def __getitem__(self, index: int) -> StageResult:
         if self._last is None or index not in (-1, self._count - 1):
-            raise IndexError("only the last committed stage is kept: hand on what you need of earlier ones in shared or state")
+            raise IndexError(
+                "only the last committed stage is kept: hand on what you need of earlier ones in shared or state"
+            )
         return self._last
 
     @property
@@ -134,7 +139,8 @@ class Context(Protocol):
 
     @property
     def rng(self) -> np.random.Generator:
-        """A generator seeded by (job seed, stage, kind of task, task): the same numbers wherever and however often the task runs."""
+        """A generator seeded by (job seed, stage, kind of task, task): the same numbers wherever and however often the
+        task runs."""
 
     def count(self, name: str, n: int = 1) -> None:
         """Add to a counter of the job. Only the attempt that is accepted counts."""
@@ -143,11 +149,13 @@ class Context(Protocol):
         """Say how far this task is; cheap enough to call often."""
 
     def cached(self, key: str, make: Callable[[], Any], scope: Literal["job", "stage"] = "job") -> Any:
-        """`make()` the first time, and the same object later, in this process: for the whole job (data that every round needs), or
+        """`make()` the first time, and the same object later, in this process: for the whole job (data that every round
+        needs), or
         until the stage ends (what all its tasks derive from `shared`)."""
 
     def artifact(self, path: str | Path, mode: str = "wb") -> AbstractContextManager[Any]:
-        """Open a file that appears under `path` only when the block ends well. In `finish` it is listed in the job's result; in map and
+        """Open a file that appears under `path` only when the block ends well. In `finish` it is listed in the job's
+        result; in map and
         reduce yield the opened file's `.record()` after the block and hand it to `keep` in `finish`."""
 
     def keep(self, artifact: Any) -> None:
@@ -173,7 +181,8 @@ class Job:
     seed: int = 0
 
     combine: Any = None
-    """Optional: `combine(self, key, values) -> value`, associative; joins the values of a key before they leave a map task."""
+    """Optional: `combine(self, key, values) -> value`, associative; joins the values of a key
+    before they leave a map task."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -181,8 +190,8 @@ class Job:
             cls.name = cls.__name__.lower()
 
     def check(self) -> None:
-        """Optional: raise `BadInput` for wrong combinations of parameters or missing input files. Runs where the job is submitted,
-        before it is; must not change the job."""
+        """Optional: raise `BadInput` for wrong combinations of parameters or missing input files. Runs where the job is
+        submitted, before it is; must not change the job."""
 
     def splits(self) -> Iterable[Any]:
         """What the map tasks get, one each: small plain data (a path, a range), in a fixed order."""
@@ -197,12 +206,14 @@ class Job:
         return default_partition(key, partitions)
 
     def reduce(self, key: Any, values: Iterable[Any], ctx: Context) -> Iterable[Pair] | None:
-        """Yield any number of (key, value) for one key; `values` come in map order, always. By default all are passed on."""
+        """Yield any number of (key, value) for one key; `values` come in map order, always. By default all are passed
+        on."""
         for value in values:
             yield key, value
 
     def finish(self, results: Outputs, ctx: Context) -> Any:
-        """Runs once, at the end, with the last stage's outputs. Write artifacts here; what it returns is the job's value (plain data)."""
+        """Runs once, at the end, with the last stage's outputs. Write artifacts here; what it returns is the job's
+        value (plain data)."""
         return None
 
     def next_stage(self, history: History) -> Stage | None:
@@ -244,11 +255,14 @@ class Result:
 
 
 def default_partition(key: Any, partitions: int) -> int:
-    """An int modulo `partitions`, so that small ints spread evenly and can name partitions; else CRC-32 of the key's bytes."""
+    """An int modulo `partitions`, so that small ints spread evenly and can name partitions; else CRC-32 of the key's
+    bytes."""
     if type(key) is str:
         return zlib.crc32(key.encode("utf-8", "surrogatepass")) % partitions
     if isinstance(key, Integral):
         return int(key) % partitions
+    if isinstance(key, Real) and float(key).is_integer():
+        return int(float(key)) % partitions
     return zlib.crc32(_key_bytes(key)) % partitions
 
 

@@ -1,13 +1,15 @@
 """The shuffle: from what map tasks yield to what reduce tasks read, in bounded memory and always in the same order.
 
-Map side (`Collector`): values are grouped by key as they come. When they fill the memory budget, each key's values are combined, keys are
-sorted within their partition, and a *run* is written. At the end the runs are merged into one blob: partition after partition, each a
-*segment* of packets, each packet a chunk `[keys, counts, values]` with ascending keys; `counts` says how many values a key has and is
-None when each has one. Only the sizes of the segments travel with the blob's hash.
+Map side (`Collector`): values are grouped by key as they come. When they fill the memory budget, each key's values are
+combined, keys are sorted within their partition, and a *run* is written. At the end the runs are merged into one blob:
+sorted within their partition, and a *run* is written. At the end the runs are merged into one blob: partition after
+partition, each a *segment* of packets, each packet a chunk `[keys, counts, values]` with ascending keys; `counts` says
+how many values a key has and is None when each has one. Only the sizes of the segments travel with the blob's hash.
 
-Reduce side (`merge`): the segments of one partition, in map order, are streamed chunk by chunk. A *slab* is all that is known to be
-complete: the keys up to the smallest last key of the chunks at hand. It is grouped by appending in map order, so a key's values come in
-map order however the maps were scheduled, and memory holds one chunk a segment, never a segment.
+Reduce side (`merge`): the segments of one partition, in map order, are streamed chunk by chunk. A *slab* is all that is
+known to be complete: the keys up to the smallest last key of the chunks at hand. It is grouped by appending in map
+order, so a key's values come in map order however the maps were scheduled, and memory holds one chunk a segment, never
+a segment.
 
 Both sides are the same function over runs: spills of one map task are merged in the order in which they were spilled.
 """
@@ -76,7 +78,9 @@ class Collector:
             try:
                 groups[key].append(value)
             except TypeError as error:
-                raise BadKey(f"a {type(key).__name__} cannot be a key; use text, bytes, numbers or tuples of them") from error
+                raise BadKey(
+                    f"a {type(key).__name__} cannot be a key; use text, bytes, numbers or tuples of them"
+                ) from error
             held += _SMALL if value.__class__ in _PLAIN else _weight(value)
             if held > budget:
                 if self._combine is not None:

@@ -1,11 +1,12 @@
-"""Run one task: plan, map, reduce, finish. Every engine calls these four functions, so a job means the same wherever it runs.
+"""Run one task: plan, map, reduce, finish. Every engine calls these four functions, so a job means the same wherever it
+runs.
 
-They are functions of (job, stage, task number, bytes of earlier tasks) to bytes left in the node's blob store. `Env` is what a process
-keeps for a job from task to task: the job object, its blobs, and caches whose absence would change speed and nothing else.
+They are functions of (job, stage, task number, bytes of earlier tasks) to bytes left in the node's blob store. `Env` is
+what a process keeps for a job from task to task: the job object, its blobs, and caches whose absence would change speed
+and nothing else.
 
-A stage travels as `setup`, a packet that only these functions read: the names of the job's methods, `state`, and for each shared value
-either the value itself (when small) or the position of its blobs among the stage's `inputs`.
-"""
+A stage travels as `setup`, a packet that only these functions read: the names of the job's methods, `state`, and for
+each shared value either the value itself (when small) or the position of its blobs among the stage's `inputs`."""
 
 from __future__ import annotations
 
@@ -59,7 +60,8 @@ class Env:
 
 @dataclass(frozen=True)
 class Previous:
-    """What the last committed stage left: its number, setup, inputs, reduce outputs by partition (None: empty) and counters."""
+    """What the last committed stage left: its number, setup, inputs, reduce outputs by partition (None: empty) and
+    counters."""
 
     stage: int
     setup: bytes
@@ -192,13 +194,16 @@ def run_plan(env: Env, number: int, previous: Previous | None) -> Plan:
         kept = () if previous is None else (*previous.inputs, *(ref for ref in previous.outputs if ref is not None))
         return Plan("finish", 0, 0, b"", None, kept, True, {})
     if not isinstance(stage, Stage):
-        raise TypeError(f"{type(env.job).__name__}.next_stage must return a Stage or None, not a {type(stage).__name__}")
+        raise TypeError(
+            f"{type(env.job).__name__}.next_stage must return a Stage or None, not a {type(stage).__name__}"
+        )
     if stage.reduces < 1:
         raise ValueError(f"stage {stage.name!r}: reduces must be at least 1, not {stage.reduces}")
     splits = list(stage.splits)
     shared, inputs = _pack_shared(env, number, stage.shared)
-    setup = {role: _method_name(env.job, stage, role) for role in ("map", "combine", "partition", "reduce")}
-    setup |= {"name": stage.name, "state": stage.state, "shared": shared}
+    setup: dict[str, Any] = {"name": stage.name, "state": stage.state, "shared": shared}
+    for role in ("map", "combine", "partition", "reduce"):
+        setup[role] = _method_name(env.job, stage, role)
     ref = _put(env, number, splits) if splits else None
     return Plan(stage.name, len(splits), stage.reduces, codec.pack(setup), ref, tuple(inputs), False, {})
 

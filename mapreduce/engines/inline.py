@@ -1,7 +1,8 @@
-"""The inline engine: every task in this process, one after another, through the same functions and the same blobs as anywhere else.
+"""The inline engine: every task in this process, one after another, through the same functions and the same blobs as
+anywhere else.
 
-For debugging (a breakpoint in `map` just works) and as the oracle that other engines are compared with. Values go through the codec and
-the shuffle here too, so what cannot be sent or merged is found on the first line of a job's life.
+For debugging (a breakpoint in `map` just works) and as the oracle that other engines are compared with. Values go
+through the codec and the shuffle here too, so what cannot be sent or merged is found on the first line of a job's life.
 """
 
 from __future__ import annotations

@@ -1,0 +1,76 @@
+"""Blobs: complete or absent, mapped where they lie, released by unit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import xxhash
+
+from mapreduce.blobs import BlobLost, BlobStore, Reader
+from mapreduce.wire.messages import Node, Ref
+
+
+def test_a_blob_is_named_by_its_content(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    digest, size = store.put(7, 2, 1, [b"ab", b"", memoryview(b"cd")])
+    assert (digest, size) == (xxhash.xxh3_128_digest(b"abcd"), 4)
+    assert store.path(7, 2, 1, digest).read_bytes() == b"abcd"
+
+
+def test_many_parts_are_written_whole(tmp_path: Path) -> None:
+    parts = [bytes([n % 256]) * (n % 7) for n in range(5000)]
+    digest, size = BlobStore(tmp_path).put(1, 0, 1, parts)
+    assert BlobStore(tmp_path).path(1, 0, 1, digest).read_bytes() == b"".join(parts)
+    assert size == sum(map(len, parts))
+
+
+def test_a_writer_that_is_left_early_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), BlobStore(tmp_path).writer(1, 0, 1) as writer:
+        writer.write([b"half"])
+        raise RuntimeError
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_releasing_a_unit_spares_its_neighbours_and_views_in_use(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    refs = []
+    for stage, kind in ((0, 1), (0, 2), (1, 1)):
+        digest, size = store.put(3, stage, kind, [b"x%d%d" % (stage, kind)])
+        refs.append(Ref(digest, size, "n", stage, kind))
+    reader = Reader(store, "here")
+    view = reader.read(3, refs[0])
+    store.release(3, [(0, 1)])
+    assert bytes(view) == b"x01"
+    with pytest.raises(BlobLost, match="'n'"):
+        reader.read(3, refs[0])
+    assert bytes(reader.read(3, refs[1])) == b"x02" and bytes(reader.read(3, refs[2])) == b"x11"
+    store.release(3)
+    assert not (tmp_path / "3").exists()
+
+
+def test_parts_of_a_blob_can_be_read_at_any_offset(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 64
+    digest, size = BlobStore(tmp_path).put(1, 0, 1, [content])
+    reader = Reader(BlobStore(tmp_path), "here")
+    ref = Ref(digest, size, "n", 0, 1)
+    for offset, length in ((0, 0), (5, 10), (4096, 4096), (4100, 9000), (size - 1, 1)):
+        assert bytes(reader.read(1, ref, offset, length)) == content[offset : offset + length]
+    with pytest.raises(BlobLost, match="wanted"):
+        reader.read(1, ref, size, 1)
+
+
+def test_another_node_of_this_host_is_mapped_and_one_elsewhere_is_fetched(tmp_path: Path) -> None:
+    digest, size = BlobStore(tmp_path / "b").put(1, 0, 1, [b"bytes"])
+    ref = Ref(digest, size, "b", 0, 1)
+    asked = []
+
+    def fetch(node: Node, job: int, ref: Ref, offset: int, size: int) -> bytes:
+        asked.append((node.name, offset, size))
+        return b"fetched"
+
+    here = Node("b", "here", str(tmp_path / "b"), "")
+    away = Node("b", "away", str(tmp_path / "b"), "tcp://127.0.0.1:1")
+    mine = BlobStore(tmp_path / "a")
+    assert bytes(Reader(mine, "here", {"b": here}, fetch).read(1, ref)) == b"bytes" and asked == []
+    assert bytes(Reader(mine, "here", {"b": away}, fetch).read(1, ref, 1, 2)) == b"fetched" and asked == [("b", 1, 2)]
