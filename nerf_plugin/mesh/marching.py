@@ -103,36 +103,3 @@ def march(
         EDGES,
         CORNERS,
     )
-
-
-def march_slow(
-    samples: np.ndarray, iso: float, start: tuple[int, int, int], shape: tuple[int, int, int]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The twin of `march` in plain Python, cube by cube; the oracle in tests."""
-    counts, triangles = tables()
-    samples, iso = np.asarray(samples, np.float32).astype(np.float64), float(iso)
-    solid = samples > iso
-    where: dict[int, int] = {}
-    vertices, faces = [], []
-    crossings = []
-    for lower in np.ndindex(samples.shape):
-        for axis in range(3):
-            upper = tuple(lower[d] + (d == axis) for d in range(3))
-            if upper[axis] < samples.shape[axis] and solid[lower] != solid[upper]:
-                crossings.append((lower, upper, axis))
-    for lower, upper, axis in crossings:
-        a, b = float(samples[lower]), float(samples[upper])
-        position = np.array(start, np.float64) + lower
-        position[axis] += min(max((iso - a) / (b - a), CLEARANCE), 1 - CLEARANCE)
-        where[3 * int(np.ravel_multi_index(np.array(start) + lower, shape)) + axis] = len(vertices)
-        vertices.append(position)
-    for cell in np.ndindex(*(n - 1 for n in samples.shape)):
-        case = sum(1 << c for c in range(8) if solid[tuple(np.array(cell) + CORNERS[c])])
-        for triangle in triangles[case, : counts[case]]:
-            face = []
-            for axis, corner in EDGES[triangle]:
-                lower = np.array(start) + cell + CORNERS[corner]
-                face.append(where[3 * int(np.ravel_multi_index(lower, shape)) + int(axis)])
-            faces.append(face)
-    keys = np.fromiter(where.keys(), np.int64, len(where))
-    return np.array(vertices, np.float64).reshape(-1, 3), np.array(faces, np.int32).reshape(-1, 3), keys

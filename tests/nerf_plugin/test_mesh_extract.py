@@ -20,7 +20,8 @@ from nerf_plugin.mesh import (
     require_solid,
     taubin,
 )
-from nerf_plugin.mesh.marching import march, march_slow
+from nerf_plugin.mesh.marching import march
+from nerf_plugin.mesh.reference import march_slow
 from nerf_plugin.mesh.table import EDGES, tables
 from tests.nerf_plugin.analytic import Blobs, Sphere, Torus
 
