@@ -16,8 +16,8 @@
 | 11 | `TimedOut` | the wait ended before the job did; the job runs on |
 | 130 | | ended by Ctrl-C |
 
-An error's text names the thing, says what is wrong with it and what to do next. Everything else that escapes is a bug of ours.
-"""
+An error's text names the thing, says what is wrong with it and what to do next. Everything else that escapes is a bug
+of ours."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class JobFailed(DafError):
 
     Attributes:
         job: its number, 0 for the inline engine.
-        error: why; has the fields of `mapreduce.scheduler.model.TaskError` (kind, type, message, traceback, worker, input,
-            exit_code, signal, peak_memory, log), or None when the coordinator gave no more than a sentence.
+        error: why; has the fields of `mapreduce.scheduler.model.TaskError` (kind, type, message, traceback, worker,
+            input, exit_code, signal, peak_memory, log), or None when the coordinator gave no more than a sentence.
     """
 
     exit_code = 4
@@ -64,7 +64,8 @@ class JobFailed(DafError):
 
     @classmethod
     def of(cls, error: Any, *, job: int = 0, type: str = "", task: str = "") -> JobFailed:
-        """The failure as people want to read it: what was raised and where, the user's own frames, then what the worker knew."""
+        """The failure as people want to read it: what was raised and where, the user's own frames, then what the worker
+        knew."""
         what = f"{error.type}: {error.message}" if error.type else error.message or error.kind
         head = f"job {job} ({type}) failed" if type else f"job {job} failed"
         lines = [f"{head}{f' in {task}' if task else ''}: {what}"]
@@ -120,7 +121,8 @@ class Unreachable(DafError, ConnectionError):
 
 
 class StoreError(DafError):
-    """The durable store cannot be opened, read or written: corrupt, locked by another coordinator, of a newer version, disk full."""
+    """The durable store cannot be opened, read or written: corrupt, locked by another coordinator, of a newer version,
+    disk full."""
 
     exit_code = 8
 
@@ -144,4 +146,5 @@ class TimedOut(DafError, TimeoutError):
 
 
 class WireError(DafError, ValueError):
-    """A frame that is not a message of the protocol: too large, malformed, of a wrong type, or with a field out of range."""
+    """A frame that is not a message of the protocol: too large, malformed, of a wrong type, or with a field out of
+    range."""

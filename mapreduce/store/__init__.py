@@ -14,8 +14,9 @@ def open_store(url: str) -> Store:
     """Open the store that `url` names.
 
     - `memory://` forgets when the process ends.
-    - `sqlite:///var/lib/daf/state.db` is a file, here /var/lib/daf/state.db; `sqlite://state.db` is one in the current folder.
-      `?sync=normal` gives up the last commits before a power cut for speed (never those before a kill); the default is `?sync=full`.
+    - `sqlite:///var/lib/daf/state.db` is a file, here /var/lib/daf/state.db; `sqlite://state.db` is one in the current
+      folder. `?sync=normal` gives up the last commits before a power cut for speed (never those before a kill); the
+      default is `?sync=full`.
 
     Raises:
         StoreError: the URL is not one of these, or the store cannot be opened (see SqliteStore).
@@ -33,5 +34,6 @@ def open_store(url: str) -> Store:
         if path.strip("/"):
             return SqliteStore(path, options.get("sync", "full"))
     raise StoreError(
-        f"{url!r} names no store: use memory://, sqlite:///absolute/path.db or sqlite://relative.db (sqlite may add ?sync=normal)"
+        f"{url!r} names no store: use memory://, sqlite:///absolute/path.db or sqlite://relative.db "
+        "(sqlite may add ?sync=normal)"
     )

@@ -1,12 +1,12 @@
 """The store: what the coordinator must still know after it was killed.
 
-A small part of what Redis offers, so that Redis can be one of the stores: strings, hashes and lists under text keys, values of bytes.
-Writes are buffered and take effect together in `commit`, as in MULTI/EXEC; reads see what was committed. A commit either happened
-whole or not at all, and when it fails the buffer stays, so it can be tried again once there is room on the disk.
+A small part of what Redis offers, so that Redis can be one of the stores: strings, hashes and lists under text keys,
+values of bytes. Writes are buffered and take effect together in `commit`, as in MULTI/EXEC; reads see what was
+committed. A commit either happened whole or not at all, and when it fails the buffer stays, so it can be tried again
+once there is room on the disk.
 
-A key keeps the type of its first write until it is deleted. One process at a time owns a store. A method may raise `StoreError`, whose
-text says what to do; nothing else leaves a store.
-"""
+A key keeps the type of its first write until it is deleted. One process at a time owns a store. A method may raise
+`StoreError`, whose text says what to do; nothing else leaves a store."""
 
 from __future__ import annotations
 
@@ -53,8 +53,9 @@ class Store(ABC):
 
     @abstractmethod
     def commit(self, sync: bool = True) -> None:
-        """Make the buffered writes happen, all or none. With `sync` they survive a power cut once this returns (where the store was
-        opened to promise that); without, they survive the death of this process, and a power cut may take the last of them.
+        """Make the buffered writes happen, all or none. With `sync` they survive a power cut once this returns (where
+        the store was opened to promise that); without, they survive the death of this process, and a power cut may take
+        the last of them.
 
         Raises StoreError when they could not be written; they stay buffered.
         """

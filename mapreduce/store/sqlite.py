@@ -1,16 +1,19 @@
 """The durable store: one SQLite file in WAL mode.
 
 Why it survives what it is meant to survive:
-- *kill -9*: a transaction is in the write-ahead log or it is not; what the operating system took from us it still writes.
-- *a power cut*: with sync=full each commit that asks for it is followed by an fsync; frames of the log carry checksums, so a torn tail is
-  dropped at the next open, and with it only what had not been synced.
-- *a full disk*: the transaction is rolled back, the writes stay buffered in memory, `commit` raises and can be called again.
-- *a file that rots or was cut*: SQLite's own check runs at open, and each row carries a CRC-32 of its key and value, compared at every
-  read; a list knows its length. What does not fit raises StoreError, never a wrong value.
-- *two coordinators*: an advisory lock on a file beside the database, taken before it is opened and released by the kernel however we die.
+- *kill -9*: a transaction is in the write-ahead log or it is not; what the operating system took from us it still
+  writes.
+- *a power cut*: with sync=full each commit that asks for it is followed by an fsync; frames of the log carry checksums,
+  so a torn tail is dropped at the next open, and with it only what had not been synced.
+- *a full disk*: the transaction is rolled back, the writes stay buffered in memory, `commit` raises and can be called
+  again.
+- *a file that rots or was cut*: SQLite's own check runs at open, and each row carries a CRC-32 of its key and value,
+  compared at every read; a list knows its length. What does not fit raises StoreError, never a wrong value.
+- *two coordinators*: an advisory lock on a file beside the database, taken before it is opened and released by the
+  kernel however we die.
 
-All three Redis types are plain tables. A list's items are keyed by (list number << 40 | position), so appending is appending.
-"""
+All three Redis types are plain tables. A list's items are keyed by (list number << 40 | position), so appending is
+appending."""
 
 from __future__ import annotations
 
@@ -30,7 +33,8 @@ _APPLICATION = 0x44414631  # "DAF1" in the file's header: other programs' databa
 _SHIFT = 40
 _SCHEMA = """
 CREATE TABLE text  (key TEXT PRIMARY KEY, value BLOB NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE hash  (key TEXT, field TEXT, value BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (key, field)) WITHOUT ROWID;
+CREATE TABLE hash  (key TEXT, field TEXT, value BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (key, field))
+    WITHOUT ROWID;
 CREATE TABLE list  (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, length INTEGER NOT NULL);
 CREATE TABLE item  (id INTEGER PRIMARY KEY, value BLOB NOT NULL, crc INTEGER NOT NULL);
 """
@@ -43,7 +47,8 @@ def _crc(value: bytes, *names: object) -> int:
 class SqliteStore(Store):
     """A store in the SQLite file `path` (made if it is not there, in a folder that is).
 
-    `sync`: "full" (a synced commit survives a power cut) or "normal" (the last commits before a power cut may be lost, no more).
+    `sync`: "full" (a synced commit survives a power cut) or "normal" (the last commits before a power cut may be lost,
+    no more).
 
     Raises:
         StoreError: the file is corrupt, of a newer version, no store of ours, in use, or cannot be opened or written.
@@ -79,8 +84,8 @@ class SqliteStore(Store):
             owner = file.read().strip() or "unknown"
             file.close()
             raise StoreError(
-                f"the store {self.path} is in use by process {owner}: two coordinators cannot share one store. Stop that one, or give "
-                "this one another --store"
+                f"the store {self.path} is in use by process {owner}: two coordinators cannot share one store. Stop "
+                "that one, or give this one another --store"
             ) from None
         with suppress(OSError):  # a full disk: the lock holds without the number in it
             file.truncate(0)
@@ -97,11 +102,15 @@ class SqliteStore(Store):
                 self._inspect(db)
             mode = db.execute("PRAGMA journal_mode=WAL").fetchone()[0]
             if mode != "wal":
-                raise StoreError(f"the store {self.path} cannot use a write-ahead log (it got {mode!r}): put it on a local disk")
+                raise StoreError(
+                    f"the store {self.path} cannot use a write-ahead log (it got {mode!r}): put it on a local disk"
+                )
             db.execute("PRAGMA wal_autocheckpoint=4000")
             self._set_synchronous("FULL")
             if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-                db.executescript(f"BEGIN;{_SCHEMA}PRAGMA application_id={_APPLICATION};PRAGMA user_version={FORMAT};COMMIT;")
+                db.executescript(
+                    f"BEGIN;{_SCHEMA}PRAGMA application_id={_APPLICATION};PRAGMA user_version={FORMAT};COMMIT;"
+                )
         except sqlite3.Error as error:
             raise self._explained(error, "opened") from error
         except OSError as error:
@@ -115,8 +124,8 @@ class SqliteStore(Store):
             raise StoreError(f"{self.path} is a database of another program: give --store a file of its own")
         if version > FORMAT:
             raise StoreError(
-                f"the store {self.path} has format {version}, this version of DAF knows up to {FORMAT}: start the newer version, or "
-                "give this one another --store"
+                f"the store {self.path} has format {version}, this version of DAF knows up to {FORMAT}: start the newer "
+                "version, or give this one another --store"
             )
         verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
@@ -133,9 +142,13 @@ class SqliteStore(Store):
         if any(sign in text for sign in ("malformed", "not a database", "unsupported file format", "no such table")):
             return self._corrupt(text)
         if "full" in text:
-            return StoreError(f"the disk is full: the store {self.path} could not be {doing}. Make room; nothing acknowledged is lost")
+            return StoreError(
+                f"the disk is full: the store {self.path} could not be {doing}. Make room; nothing acknowledged is lost"
+            )
         if "readonly" in text or "read-only" in text:
-            return StoreError(f"the store {self.path} is read-only: it could not be {doing}. Give the coordinator's user the right to write")
+            return StoreError(
+                f"the store {self.path} is read-only: it could not be {doing}. Give the coordinator's user the right to write"
+            )
         if "unable to open" in text:
             return StoreError(f"cannot open the store {self.path}: is its folder there, and may this user write in it?")
         return StoreError(f"the store {self.path} could not be {doing}: {text}")
@@ -242,7 +255,9 @@ class SqliteStore(Store):
             "SELECT id, value, crc FROM item WHERE id BETWEEN ? AND ? ORDER BY id", base + wanted[0], base + wanted[-1]
         )
         if len(rows) != len(wanted) or any(row[0] - base != place for row, place in zip(rows, wanted)):
-            raise self._corrupt(f"the list {key!r} should have {len(wanted)} items from {wanted[0]} on and has {len(rows)}")
+            raise self._corrupt(
+                f"the list {key!r} should have {len(wanted)} items from {wanted[0]} on and has {len(rows)}"
+            )
         return [self._checked(value, crc, key, place) for place, (_, value, crc) in zip(wanted, rows)]
 
     def scan(self, prefix: str = "") -> Iterator[str]:

@@ -1,18 +1,19 @@
 """How sockets are made and used. Every socket of DAF comes from here, so the rules live in one place.
 
-- ROUTER drops silently what it cannot route: ROUTER_MANDATORY is set, sends never block, and "full" or "gone" is an outcome that the
-  caller handles, not an exception in the middle of something.
+- ROUTER drops silently what it cannot route: ROUTER_MANDATORY is set, sends never block, and "full" or "gone" is an
+  outcome that the caller handles, not an exception in the middle of something.
 - A high-water mark counts messages and 0 means unbounded: all are finite, and MAXMSGSIZE bounds each message.
-- A duplicate routing id black-holes both peers: `dealer` draws a fresh random one for every incarnation; who the peer is stands in its
-  first message. A peer that has been silent too long, or was told that it is unknown, closes its socket and makes another.
-- Reconnecting is not registering: libzmq reconnects by itself, and the coordinator answers `Reregister` to whom it does not know.
-- A socket belongs to the thread that made it. `close` drops what is unsent after `linger` milliseconds, so terminating a context
-  cannot hang.
+- A duplicate routing id black-holes both peers: `dealer` draws a fresh random one for every incarnation; who the peer
+  is stands in its first message. A peer that has been silent too long, or was told that it is unknown, closes its
+  socket and makes another.
+- Reconnecting is not registering: libzmq reconnects by itself, and the coordinator answers `Reregister` to whom it does
+  not know.
+- A socket belongs to the thread that made it. `close` drops what is unsent after `linger` milliseconds, so terminating
+  a context cannot hang.
 - The context is made after any process has been started; nothing here survives a fork.
 
-Closed by default: `check_bind` refuses an address that other hosts can reach, since this version has no keys to tell friends from
-strangers. CURVE options, once there are keys, belong in `_options`, through which every socket passes.
-"""
+Closed by default: `check_bind` refuses an address that other hosts can reach, since this version has no keys to tell
+friends from strangers. CURVE options, once there are keys, belong in `_options`, through which every socket passes."""
 
 from __future__ import annotations
 
@@ -68,8 +69,9 @@ def check_bind(endpoint: str) -> None:
         raise ValueError(f"{endpoint!r} names no port: write tcp://127.0.0.1:7077, or port 0 for any free one")
     if not is_loopback(host):
         raise Insecure(
-            f"will not listen on {endpoint}: other hosts can reach it, and this version has no keys by which to tell friends from "
-            "strangers. Bind a loopback address (tcp://127.0.0.1:PORT) or ipc://, and join hosts by a tunnel, for example ssh -L."
+            f"will not listen on {endpoint}: other hosts can reach it, and this version has no keys by which to tell "
+            "friends from strangers. Bind a loopback address (tcp://127.0.0.1:PORT) or ipc://, and join hosts by a "
+            "tunnel, for example ssh -L."
         )
 
 
@@ -110,7 +112,8 @@ def router(
 def dealer(
     context: zmq.Context[zmq.Socket[bytes]], endpoint: str, *, hwm: int = 1_000, limit: int = MAX_ASSIGN
 ) -> zmq.Socket[bytes]:
-    """A DEALER connected to `endpoint` under a fresh routing id. Connecting is lazy: a listener that is not there yet is no error.
+    """A DEALER connected to `endpoint` under a fresh routing id. Connecting is lazy: a listener that is not there yet
+    is no error.
 
     Raises ValueError when the endpoint is none.
     """
@@ -125,7 +128,9 @@ def dealer(
         socket.connect(endpoint)
     except zmq.ZMQError as error:
         socket.close(0)
-        raise ValueError(f"{endpoint!r} cannot be connected to ({error.strerror}): write tcp://HOST:PORT or ipc:///path") from None
+        raise ValueError(
+            f"{endpoint!r} cannot be connected to ({error.strerror}): write tcp://HOST:PORT or ipc:///path"
+        ) from None
     return socket
 
 
@@ -160,7 +165,8 @@ def receive(socket: zmq.Socket[bytes]) -> list[bytes] | None:
 
 
 class Hangups:
-    """Tells when a connection of a bound socket ended: not whose, libzmq does not say, but that it is time to ask the peers.
+    """Tells when a connection of a bound socket ended: not whose, libzmq does not say, but that it is time to ask the
+    peers.
 
     `socket` goes into the poller; `happened` drains it.
     """

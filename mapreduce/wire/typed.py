@@ -1,9 +1,10 @@
 """Messages to frames and back, with limits.
 
-msgspec checks a frame field by field while it decodes: an unknown tag, a missing field, a wrong type, a name that is too long or a
-number out of range never becomes an object. Depth is bounded by the message types themselves, and a length that promises more than
-the frame holds is refused before anything is allocated. What is left to bound is the frame's size: `MAX_*` here, which sockets.py
-also hands to libzmq, so that a larger frame is dropped (and its sender cut off) before it is read.
+msgspec checks a frame field by field while it decodes: an unknown tag, a missing field, a wrong type, a name that is
+too long or a number out of range never becomes an object. Depth is bounded by the message types themselves, and a
+length that promises more than the frame holds is refused before anything is allocated. What is left to bound is the
+frame's size: `MAX_*` here, which sockets.py also hands to libzmq, so that a larger frame is dropped (and its sender cut
+off) before it is read.
 
 A decoder raises `WireError` for anything that is not a message of its conversation, and nothing else.
 """
@@ -20,7 +21,8 @@ from . import messages
 MAX_CONTROL = 64 << 20
 """Bytes of one message to the coordinator: a plan's setup, a job's value and a batch of results have to fit."""
 MAX_ASSIGN = 1 << 30
-"""Bytes of one message from the coordinator, which workers and clients trust: a reduce task names every map output it reads."""
+"""Bytes of one message from the coordinator, which workers and clients trust: a reduce task names every map output it
+reads."""
 
 MAX_TEXT = 262_144
 MAX_NAME = 255
@@ -48,7 +50,8 @@ class Decoder(Generic[T]):
 
 
 def encode(message: messages.Message) -> bytes:
-    """The frame of one message. Values are ours, so limits are not checked again here; use `clip` for text of unknown length."""
+    """The frame of one message. Values are ours, so limits are not checked again here; use `clip` for text of unknown
+    length."""
     return _encoder.encode(message)
 
 

@@ -1,4 +1,5 @@
-"""What every store promises, as tests that each store's module runs unchanged: subclass `StoreContract` and give the fixture `store`."""
+"""What every store promises, as tests that each store's module runs unchanged: subclass `StoreContract` and give the
+fixture `store`."""
 
 from __future__ import annotations
 

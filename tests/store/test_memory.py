@@ -20,7 +20,17 @@ class TestMemory(StoreContract):
 
 
 @pytest.mark.parametrize(
-    "url", ["", "memory", "memory://x", "memory://?sync=full", "sqlite://", "sqlite:///", "mysql://x/y", "sqlite:///x?mode=ro"]
+    "url",
+    [
+        "",
+        "memory",
+        "memory://x",
+        "memory://?sync=full",
+        "sqlite://",
+        "sqlite:///",
+        "mysql://x/y",
+        "sqlite:///x?mode=ro",
+    ],
 )
 def test_other_urls_are_refused_with_the_ones_that_work(url: str) -> None:
     with pytest.raises(StoreError, match="memory://, sqlite:///"):
