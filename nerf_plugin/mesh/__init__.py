@@ -2,6 +2,7 @@
 
 from nerf_plugin.mesh.blocks import block_points, blocks, extract_block, extract_samples, iso_level, merge
 from nerf_plugin.mesh.colors import color_vertices, surface_colors
+from nerf_plugin.mesh.decimate import decimate
 from nerf_plugin.mesh.smooth import taubin
 from nerf_plugin.mesh.surface import FieldLike, Mesh, MeshError
 from nerf_plugin.mesh.topology import check, keep_components, require_solid
@@ -14,6 +15,7 @@ __all__ = [
     "blocks",
     "check",
     "color_vertices",
+    "decimate",
     "extract_block",
     "extract_samples",
     "iso_level",

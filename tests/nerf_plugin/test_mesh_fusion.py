@@ -94,7 +94,7 @@ def test_what_nobody_saw_is_closed_and_capped_flat(from_above):
     require_solid(mesh)
     lowest = mesh.vertices[:, 2].min()
     seen = CENTER[2] + RADIUS * np.sin(np.arcsin(0.3) - np.arccos(RADIUS / 3))
-    assert lowest == pytest.approx(seen, abs=0.03)
+    assert lowest == pytest.approx(seen, abs=0.05)
     flat = np.abs(mesh.vertices[:, 2] - lowest) < 1e-6
     assert flat.sum() > 50
     uncapped = keep_components(surface(from_above, cap=False))
