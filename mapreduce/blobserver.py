@@ -1,0 +1,183 @@
+"""Blobs between hosts: a node serves its files, whoever needs one pulls it chunk by chunk.
+
+The server is a thread with a ROUTER of its own, so bulk data never stands before a heartbeat. It answers each `Fetch`
+with a `Chunk` and the bytes; it keeps no state, so a fetch resumes anywhere. The fetcher has a few requests under way
+(its credit: what it can hold, not what the network can), asks again for what did not come, and gives the node up
+after `patience` seconds without a byte.
+
+A blob that is wanted whole, or nearly, is stored under its own name in the fetching node's store, once its hash is
+right: the next task maps it, and it goes with its unit. Of a large map output only the partition's segment is
+fetched, and not kept; its packets carry checksums.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import xxhash
+
+from .blobs import BlobLost, BlobStore, Buffer, map_file
+from .wire.messages import Chunk, Fetch, Node, Ref
+from .wire.typed import at_blobserver, at_fetcher, encode
+
+if TYPE_CHECKING:
+    import zmq
+
+CHUNK = 1 << 20
+CREDIT = 4
+WHOLE = 1 << 20
+"""Blobs up to this size are always fetched whole."""
+_OPEN = 64
+
+
+class BlobServer:
+    """Serves the blobs below `root` until `close`; `address` is where.
+
+    Raises:
+        Insecure: `bind` can be reached from other hosts.
+        OSError: `bind` cannot be listened on.
+    """
+
+    def __init__(self, root: Path, bind: str):
+        import zmq
+
+        from .wire import sockets
+
+        self._store = BlobStore(root)
+        self._context = zmq.Context()
+        self._socket, self.address = sockets.router(self._context, bind, limit=4096)
+        self._stop = threading.Event()
+        self._open: OrderedDict[Path, tuple[memoryview, float]] = OrderedDict()
+        self._thread = threading.Thread(target=self._serve, name="daf-blobs", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._stop.set()
+        self._thread.join()
+        self._context.term()
+
+    def _serve(self) -> None:
+        from .errors import WireError
+        from .wire import sockets
+
+        while not self._stop.is_set():
+            if not self._socket.poll(200):
+                self._open.clear()  # the mappings of released blobs must not stay
+                continue
+            frames = sockets.receive(self._socket)
+            if frames is None:
+                continue
+            peer, *body = frames
+            with contextlib.suppress(WireError):  # a stranger's noise is not answered
+                request = at_blobserver(body[-1] if body else b"")
+                chunk, data = self._answer(request)
+                sockets.send_to(self._socket, peer, encode(chunk), data)
+        self._socket.close(0)
+
+    def _answer(self, request: Fetch) -> tuple[Chunk, bytes]:
+        path = self._store.path(request.job, request.stage, request.kind, request.hash)
+        try:
+            view = self._view(path)
+        except (OSError, ValueError):
+            return Chunk(request.hash, request.offset, 0), b""
+        data = bytes(view[request.offset : request.offset + min(request.size, CHUNK)])
+        return Chunk(request.hash, request.offset, len(view)), data
+
+    def _view(self, path: Path) -> memoryview:
+        view, _ = self._open.get(path, (None, 0.0))
+        if view is None or not path.exists():
+            self._open.pop(path, None)
+            view = map_file(path)
+            self._open[path] = (view, time.monotonic())
+            if len(self._open) > _OPEN:
+                self._open.popitem(last=False)
+        return view
+
+
+class Fetcher:
+    """Pulls blobs from other hosts into `store`. One thread uses it; sockets are made when first needed."""
+
+    def __init__(self, store: BlobStore, patience: float = 15.0, retry: float = 2.0):
+        self._store = store
+        self._patience = patience
+        self._retry = retry
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+
+    def fetch(self, node: Node, job: int, ref: Ref, offset: int, size: int) -> Buffer:
+        """Bytes [offset, offset + size) of a blob that `node` holds.
+
+        Raises:
+            BlobLost: the node does not answer, no longer has the blob, or has other bytes under its name.
+        """
+        if ref.size > WHOLE and size < ref.size // 2:
+            parts = bytearray(size)
+            self._pull(node, job, ref, offset, size, parts)
+            return parts
+        data = bytearray(ref.size)
+        self._pull(node, job, ref, 0, ref.size, data)
+        if xxhash.xxh3_128_digest(data) != ref.hash:
+            raise BlobLost(node.name, f"{node.address} sent other bytes than the hash {ref.hash.hex()} stands for")
+        self._store.put(job, ref.stage, ref.kind, [data])
+        return map_file(self._store.path(job, ref.stage, ref.kind, ref.hash), offset, size)
+
+    def _pull(self, node: Node, job: int, ref: Ref, offset: int, size: int, into: bytearray) -> None:
+        """Fill `into` with the blob's bytes from `offset` on. A silent server gets a fresh connection every `retry`
+        seconds."""
+        missing = {start: min(CHUNK, size - start) for start in range(0, size, CHUNK)}
+        heard = time.monotonic()
+        while missing:
+            before = len(missing)
+            self._attempt(node, job, ref, offset, missing, into)
+            now = time.monotonic()
+            if len(missing) < before:
+                heard = now
+            elif now - heard > self._patience:
+                raise BlobLost(node.name, f"{node.address} has not answered for {self._patience:g} s")
+
+    def _attempt(self, node: Node, job: int, ref: Ref, offset: int, missing: dict[int, int], into: bytearray) -> None:
+        """One connection: ask for what is missing until all has come or the server has been silent for `retry`
+        seconds."""
+        import zmq
+
+        from .wire import sockets
+
+        if self._context is None:
+            self._context = zmq.Context()
+        todo = list(missing)
+        asked = 0
+        waiting: set[int] = set()
+        socket = sockets.dealer(self._context, node.address, limit=2 * CHUNK)
+        try:
+            while missing:
+                while asked < len(todo) and len(waiting) < CREDIT:
+                    start = todo[asked]
+                    sockets.send(
+                        socket, encode(Fetch(job, ref.stage, ref.kind, ref.hash, offset + start, missing[start]))
+                    )
+                    waiting.add(start)
+                    asked += 1
+                if not socket.poll(int(self._retry * 1000)):
+                    return
+                frames = socket.recv_multipart()
+                chunk, data = at_fetcher(frames[0]), frames[-1]
+                start = chunk.offset - offset
+                if chunk.hash != ref.hash or start not in missing:
+                    continue
+                if chunk.total != ref.size or len(data) != missing[start]:
+                    raise BlobLost(node.name, f"{node.address} no longer has the blob {ref.hash.hex()} of job {job}")
+                into[start : start + len(data)] = data
+                del missing[start]
+                waiting.discard(start)
+        finally:
+            socket.close(0)
+
+    def close(self) -> None:
+        if self._context is not None:
+            self._context.term()
+            self._context = None

@@ -1,0 +1,308 @@
+"""A slot: the child process in which a worker runs tasks, one after the other.
+
+It may crash, hang or run out of memory alone; its worker sees what happened and starts another. It holds no
+connection to the coordinator: StageInfo and Assign messages come over a socket pair as the worker got them, results
+go back the same way. Results of short tasks are sent together, when there is nothing more to run or after two
+milliseconds; a second thread sends those that a long task would keep waiting.
+
+Started by `working.process` as `python -m mapreduce.slot SETTINGS`, where SETTINGS is JSON of `SlotSettings`.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import os
+import reprlib
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import OrderedDict, deque
+from pathlib import Path
+
+from . import params, plugins, tasks
+from .blobs import BlobLost, BlobStore, Reader
+from .blobserver import Fetcher
+from .wire import messages
+from .wire.messages import Assign, Done, StageInfo, TaskKey
+from .wire.typed import encode
+from .working import failure, limits
+from .working.frames import Channel, Closed
+from .working.gauge import Gauge, Key
+from .working.settings import SlotSettings
+from .working.slotwire import Loaded, Said, at_slot
+
+FLUSH_NS = 2_000_000
+SAY_NS = 200_000_000
+JOBS_KEPT = 4
+STAGES_KEPT = 4
+_PHASES = (tasks.MAP, tasks.REDUCE)
+
+Inputs = dict[int, messages.ReduceInput]
+
+
+class Slot:
+    """Runs what comes over `channel` until the other end closes it."""
+
+    def __init__(self, settings: SlotSettings, channel: Channel, gauge: Gauge):
+        self.settings = settings
+        self.channel = channel
+        self.gauge = gauge
+        self.answers = Answers(channel)
+        self.store = BlobStore(Path(settings.blobs))
+        self.reader = Reader(self.store, settings.host, {}, Fetcher(self.store).fetch)
+        self.work: deque[tuple[Assign, deque[tuple[int, int]], Inputs]] = deque()
+        self.stages: dict[tuple[int, int], StageInfo] = {}
+        self.loaded: OrderedDict[tuple[int, int], tasks.LoadedStage] = OrderedDict()
+        self.envs: OrderedDict[int, tasks.Env] = OrderedDict()
+        self.dropped: set[Key] = set()
+        self.memory = -1
+        self.running: Key = (0, 0, 0, 0, 0)
+        self._said = 0
+
+    # ------------------------------------------------------------------------------------------------------ the loop
+
+    def serve(self) -> None:
+        """Until the worker is gone."""
+        try:
+            while True:
+                frames = self.channel.receive()
+                if not frames and not self.work:
+                    self.answers.flush()
+                    self.gauge.idle()
+                    frames = self.channel.receive(wait=True)
+                for frame in frames:
+                    self.take(frame)
+                self.run_some()
+        except Closed:
+            return
+
+    def take(self, frame: bytes) -> None:
+        """One message of the worker."""
+        message = at_slot(frame)
+        if isinstance(message, Assign):
+            self.reader.nodes.update((node.name, node) for node in message.nodes)
+            self.work.append((message, deque(message.tasks), {item.index: item for item in message.inputs}))
+        elif isinstance(message, StageInfo):
+            self.reader.nodes.update((node.name, node) for node in message.nodes)
+            self.stages[message.job, message.stage] = message
+            self.loaded.pop((message.job, message.stage), None)
+        elif isinstance(message, messages.Abort):
+            self.dropped.update((t.job, t.stage, t.kind, t.index, t.attempt) for t in message.tasks)
+        else:
+            self.forget(message.job, {stage for stage, _ in message.units})
+
+    def forget(self, job: int, stages: set[int]) -> None:
+        """The job ended (no stages named), or units of these stages went: their caches go too."""
+        if not stages:
+            self.envs.pop(job, None)
+            for key in [key for key in self.stages if key[0] == job]:
+                del self.stages[key]
+        for key in [key for key in self.loaded if key[0] == job and (not stages or key[1] in stages)]:
+            del self.loaded[key]
+
+    def run_some(self) -> None:
+        """Run tasks for about two milliseconds, or one that takes longer."""
+        while self.work:
+            assign, waiting, inputs = self.work[0]
+            while waiting:
+                index, attempt = waiting.popleft()
+                key = (assign.job, assign.stage, assign.kind, index, attempt)
+                if key in self.dropped:
+                    self.dropped.discard(key)
+                    continue
+                self.run(assign, key, inputs)
+                if time.monotonic_ns() - self.answers.flushed > FLUSH_NS:
+                    self.answers.flush()
+                    return
+            self.work.popleft()
+            _flush_streams()
+        self.dropped.clear()
+
+    # ------------------------------------------------------------------------------------------------------ one task
+
+    def run(self, assign: Assign, key: Key, inputs: Inputs) -> None:
+        """One attempt and its answer, whatever happens in it."""
+        text = _WHAT[key[2]].format(key[3])
+        self.running = key
+        self.gauge.begin(key, time.monotonic_ns(), text.encode())
+        try:
+            info = self.stages[key[:2]]
+            env = self.env(info)
+            if key[2] in _PHASES:
+                stage = self.stage(env, info)
+                text = self.describe(stage, key, inputs)
+                self.gauge.begin(key, time.monotonic_ns(), text.encode("utf-8", "replace"))
+                self.answers.add(key, self.run_task(env, stage, key, inputs))
+            else:
+                self.answers.send(self.run_edge(env, assign, key))
+        except Closed:
+            raise
+        except BaseException as error:  # SystemExit and KeyboardInterrupt of a task included: the slot goes on
+            self.answers.send(self.failed(key, error, text))
+
+    def run_task(self, env: tasks.Env, stage: tasks.LoadedStage, key: Key, inputs: Inputs) -> tasks.TaskResult:
+        if key[2] == tasks.MAP:
+            return tasks.run_map(env, stage, key[3])
+        given = inputs.get(key[3])
+        return tasks.run_reduce(env, stage, key[3], given.segments if given is not None else ())
+
+    def run_edge(self, env: tasks.Env, assign: Assign, key: Key) -> messages.Planned | messages.Finished:
+        """PLAN or FINISH."""
+        task, number, previous = TaskKey(*key), key[1], None
+        if number > 0:
+            setup, inputs, outputs = assign.previous_setup, assign.previous_inputs, assign.previous
+            previous = tasks.Previous(number - 1, setup, inputs, outputs, assign.previous_counters)
+        if key[2] == tasks.FINISH:
+            end = tasks.run_finish(env, number, previous)
+            return messages.Finished(task, end.value, end.counters or None)
+        plan = tasks.run_plan(env, number, previous)
+        sizes = (plan.name, plan.maps, plan.reduces)
+        return messages.Planned(task, *sizes, plan.setup, plan.splits, plan.inputs, plan.last, plan.counters or None)
+
+    def failed(self, key: Key, error: BaseException, text: str) -> messages.Failed:
+        """The answer of an attempt that raised; what its frames held is let go."""
+        if isinstance(error, MemoryError):
+            limits.set_memory(0)
+            self.memory = -1
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        report = failure.of_exception(error, worker=self.settings.worker, text=text, peak=peak)
+        error.__traceback__ = error.__context__ = error.__cause__ = None
+        gc.collect()
+        return messages.Failed(TaskKey(*key), report, (error.node,) if isinstance(error, BlobLost) else ())
+
+    def env(self, info: StageInfo) -> tasks.Env:
+        """What this process keeps for the job; its memory limit is set on the way."""
+        limit = min(filter(None, (info.task_memory, self.settings.task_memory)), default=0)
+        if limit != self.memory:
+            limits.set_memory(limit)
+            self.memory = limit
+        env = self.envs.get(info.job)
+        if env is None:
+            job = params.unpack(plugins.load(info.type), info.params)
+            scratch = Path(self.settings.scratch) / str(os.getpid())
+            place = (self.store, self.reader, scratch, self.settings.node)
+            env = tasks.Env(job, info.job, info.seed, *place, report=self.say)
+            self.envs[info.job] = env
+            if len(self.envs) > JOBS_KEPT:
+                self.envs.popitem(last=False)
+        return env
+
+    def stage(self, env: tasks.Env, info: StageInfo) -> tasks.LoadedStage:
+        stage = self.loaded.get((info.job, info.stage))
+        if stage is None:
+            stage = tasks.LoadedStage(env, info.stage, info.setup, info.inputs, info.splits, info.reduces)
+            self.loaded[info.job, info.stage] = stage
+            if len(self.loaded) > STAGES_KEPT:
+                self.loaded.popitem(last=False)
+            kept = {ref.hash for old in self.loaded if old[0] == info.job for ref in self.stages[old].inputs}
+            for digest in env.decoded.keys() - kept:
+                del env.decoded[digest]
+        return stage
+
+    def describe(self, stage: tasks.LoadedStage, key: Key, inputs: Inputs) -> str:
+        """The input of a task in a few words, for the error it may end with."""
+        if key[2] == tasks.MAP:
+            split = stage.split(key[3])
+            return f"map {key[3]}: {split if type(split) is int else _short.repr(split)}"
+        segments = inputs[key[3]].segments if key[3] in inputs else ()
+        return f"reduce {key[3]}: {len(segments)} segments, {sum(segment[3] for segment in segments)} bytes"
+
+    def say(self, done: float, total: float, note: str) -> None:
+        """A task's progress, a few times a second."""
+        now = time.monotonic_ns()
+        if now - self._said > SAY_NS:
+            self._said = now
+            self.answers.send(Said(messages.Progress(TaskKey(*self.running), done, total, str(note)[:255])))
+
+
+class Answers:
+    """What goes back to the worker. Results of map and reduce tasks wait for company, a few milliseconds at most."""
+
+    def __init__(self, channel: Channel):
+        self.flushed = 0
+        """Monotonic nanoseconds of the last flush."""
+        self._channel = channel
+        self._lock = threading.Lock()
+        self._unit: tuple[int, int, int] = (0, 0, 0)
+        self._done: list[Done] = []
+        self._waiting = threading.Event()
+        threading.Thread(target=self._flush_late, name="daf-answers", daemon=True).start()
+
+    def add(self, key: Key, result: tasks.TaskResult) -> None:
+        """A map or reduce task is done."""
+        with self._lock:
+            if self._unit != key[:3]:
+                self._collect()
+                self._unit = key[:3]
+            self._done.append(Done(key[3], key[4], result.hash, result.size, result.sizes, result.counters or None))
+        if not self._waiting.is_set():
+            self._waiting.set()
+
+    def send(self, message: messages.Message) -> None:
+        """An answer that goes at once, behind those that wait. Raises Closed."""
+        frame = encode(message)
+        with self._lock:
+            self._collect()
+            self._channel.send(frame)
+            self._channel.flush_all()
+
+    def flush(self) -> None:
+        """Send all that waits. Raises Closed."""
+        with self._lock:
+            self._collect()
+            self._channel.flush_all()
+        self.flushed = time.monotonic_ns()
+
+    def _collect(self) -> None:
+        if self._done:
+            self._channel.send(encode(messages.Results(*self._unit, tuple(self._done))))
+            self._done.clear()
+        self._waiting.clear()
+
+    def _flush_late(self) -> None:
+        try:
+            while True:
+                self._waiting.wait()
+                time.sleep(2 * FLUSH_NS / 1e9)
+                self.flush()
+        except Closed:
+            return
+
+
+_WHAT = ("plan of the next stage", "map {}", "reduce {}", "finish")
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 160
+
+
+def _flush_streams() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # a task closed it
+            continue
+
+
+def main() -> None:
+    settings = SlotSettings.from_json(sys.argv[1])
+    limits.die_with_parent(settings.parent)
+    faulthandler.enable(file=settings.dump, all_threads=True)
+    faulthandler.register(signal.SIGUSR1, file=settings.dump, all_threads=True)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    limits.set_files(settings.file_size)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    channel = Channel(socket.socket(fileno=settings.channel))
+    slot = Slot(settings, channel, Gauge(settings.gauge))
+    for spec in settings.plugins:
+        plugins.add(spec)
+    slot.answers.send(Loaded())
+    slot.serve()
+    os._exit(0)  # threads that a task left behind do not keep the process
+
+
+if __name__ == "__main__":
+    main()

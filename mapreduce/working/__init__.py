@@ -1,0 +1,13 @@
+"""What a worker process is made of; `mapreduce.worker` puts it together and `mapreduce.slot` is its child process.
+
+| module | what it does |
+|---|---|
+| `host` | this host's id, the node's data directory, cleaning up after the dead |
+| `frames` | messages between a worker and a slot: length-prefixed frames over a pair of sockets |
+| `gauge` | one page of shared memory in which a slot says what it runs and since when |
+| `ledger` | which attempts are held, by which slot, and which results the coordinator has not acknowledged |
+| `process` | one slot as its worker sees it: start, watch, kill, and the post-mortem |
+| `limits` | memory and time: what a child sets for itself and what its parent watches |
+| `failure` | an exception or a dead process as plain data, the user's own frames first |
+| `guard` | runs a module that ends when the process that started it ends |
+"""

@@ -1,0 +1,117 @@
+"""Where a worker lives: the host's id, and the node's data directory with its name.
+
+A data directory belongs to one node. It holds `blobs/` (see blobs.py), `scratch/` (spills and private folders of
+tasks) and `name`, so that a worker that comes back finds its node again; several workers may share it. A directory
+that DAF made for itself is temporary: its makers hold a lock on `lock` while they live, and whoever makes the next
+one deletes those that nobody locks.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+
+_SHM = Path("/dev/shm")
+_SHM_ROOM = 1 << 30
+
+
+def host_id() -> str:
+    """Names this running host: equal for two processes exactly when they may map each other's files (containers that
+    share a kernel differ by their host name; give `--host` where they share the data directory too)."""
+    parts = [socket.gethostname()]
+    for path in ("/etc/machine-id", "/proc/sys/kernel/random/boot_id"):
+        try:
+            parts.append(Path(path).read_text().strip())
+        except OSError:
+            parts.append("")
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+class DataDirectory:
+    """A node's data directory. `path` of None makes a temporary one, on the memory file system when there is room.
+
+    Raises:
+        OSError: it cannot be made or written.
+    """
+
+    def __init__(self, path: Path | None = None):
+        self.temporary = path is None
+        if path is None:
+            base = _temporary_base()
+            remove_stale(base)
+            path = Path(tempfile.mkdtemp(prefix=_prefix(), dir=base))
+        else:
+            path = path.absolute()
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path = path
+        self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_SH)
+        self.blobs = path / "blobs"
+        self.scratch = path / "scratch"
+        for folder in (self.blobs, self.scratch):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        self.node = self._name()
+
+    def _name(self) -> str:
+        file = self.path / "name"
+        try:
+            return file.read_text().strip()
+        except FileNotFoundError:
+            name = f"{socket.gethostname()[:40]}-{secrets.token_hex(4)}"
+        draft = self.path / f"name.{secrets.token_hex(4)}"
+        draft.write_text(name)
+        try:
+            os.link(draft, file)
+        except FileExistsError:
+            name = file.read_text().strip()
+        finally:
+            draft.unlink()
+        return name
+
+    def close(self) -> None:
+        """Let go of the directory; a temporary one is deleted."""
+        if self._lock < 0:
+            return
+        if self.temporary:
+            shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._lock)
+        self._lock = -1
+
+
+def remove_stale(base: Path) -> list[Path]:
+    """Delete this user's temporary data directories that no living process holds; returns them."""
+    removed = []
+    for path in base.glob(_prefix() + "*"):
+        try:
+            fd = os.open(path / "lock", os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+            removed.append(path)
+        finally:
+            os.close(fd)
+    return removed
+
+
+def _prefix() -> str:
+    return f"daf-{os.getuid()}-"
+
+
+def _temporary_base() -> Path:
+    """The memory file system when it is there, writable and has room; else the usual place for temporary files."""
+    if os.access(_SHM, os.W_OK | os.X_OK):
+        stat = os.statvfs(_SHM)
+        if stat.f_bavail * stat.f_frsize >= _SHM_ROOM:
+            return _SHM
+    return Path(tempfile.gettempdir())

@@ -1,0 +1,247 @@
+"""One slot as its worker sees it: how it is started, what it has been given, why it died.
+
+The child gets an end of a socket pair, the gauge, a file for faulthandler's dumps and a pipe for its output, of which
+the last lines are kept. It is a process group of its own, so Ctrl-C on the worker's terminal does not reach it and
+killing it takes its own children along. Each `SlotProcess` is used up by one death; the worker makes the next.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+
+import msgspec
+
+from ..wire.messages import Assign, Error
+from . import failure, gauge, limits
+from .frames import Channel, Closed
+from .gauge import Key
+from .settings import SlotSettings
+
+LOG_KEPT = 16_384
+DUMP_KEPT = 262_144
+DUMP_SECONDS = 0.3
+YOUNG = 30.0
+_THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def environment(threads: int) -> dict[str, str]:
+    """The environment of a slot: few threads, and the same order of sets of text in every process."""
+    env = dict(os.environ)
+    for name in _THREADS:
+        env.setdefault(name, str(threads))
+    env["PYTHONHASHSEED"] = "0"
+    return env
+
+
+class SlotProcess:
+    """A running child. `held` maps the attempts it was given to the messages that brought them, in the order in which
+    it runs them."""
+
+    def __init__(self, settings: SlotSettings, environ: dict[str, str]):
+        ours, theirs = socket.socketpair()
+        gauge_fd, self._dump = gauge.create(), os.memfd_create("daf-dump")
+        log_read, log_write = os.pipe2(os.O_CLOEXEC)
+        passed = (theirs.fileno(), gauge_fd, self._dump)
+        settings = msgspec.structs.replace(settings, channel=passed[0], gauge=passed[1], dump=passed[2])
+        try:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-m", "mapreduce.slot", settings.to_json()],
+                stdin=subprocess.DEVNULL,
+                stdout=log_write,
+                stderr=log_write,
+                pass_fds=passed,
+                env=environ,
+                process_group=0,
+            )
+        finally:
+            theirs.close()
+            os.close(log_write)
+        self.pid = self._popen.pid
+        self.exit_fd = os.pidfd_open(self.pid)
+        self.log_fd = log_read
+        os.set_blocking(log_read, False)
+        self.channel = Channel(ours)
+        self._gauge = gauge.Gauge(gauge_fd)
+        os.close(gauge_fd)
+        self._log = bytearray()
+        self.worker = settings.worker
+        self.held: dict[Key, Assign] = {}
+        self.stages: set[tuple[int, int]] = set()
+        self.loaded = False
+        self.started = time.monotonic()
+        self.finished = 0
+        self.pace = 0.0
+        """Seconds a task, smoothed; 0 before the first answer."""
+        self._answered = self.started
+        self.doomed = ""
+        """Why the worker killed it: timeout, memory, abort; empty when it did not."""
+        self.limit = ""
+        self._kill_at = 0.0
+        self._looked = 0.0
+
+    # ------------------------------------------------------------------------------------------------------- its work
+
+    def give(self, assign: Assign, keys: list[Key], frame: bytes) -> None:
+        """Hand over attempts; `frame` is their Assign, encoded."""
+        if not self.held:
+            self._answered = time.monotonic()
+        self.held.update(dict.fromkeys(keys, assign))
+        self.tell(frame)
+
+    def tell(self, frame: bytes) -> None:
+        """Send a frame; a child that is gone is noticed elsewhere."""
+        try:
+            self.channel.send(frame)
+        except Closed:
+            return
+
+    def answered(self, keys: Iterable[Key]) -> list[Key]:
+        """These attempts are answered; returns those of them that were still held."""
+        known = [key for key in keys if self.held.pop(key, None) is not None]
+        if known:
+            now = time.monotonic()
+            pace = (now - self._answered) / len(known)
+            self.pace = pace if not self.finished else 0.7 * self.pace + 0.3 * pace
+            self._answered = now
+            self.finished += len(known)
+        return known
+
+    def room(self, ahead: float) -> int:
+        """How many more attempts to give it, so that it has work for `ahead` seconds and tasks that take long wait with
+        the worker."""
+        wanted = int(ahead / self.pace) + 1 if self.pace > 0 else 1 if not self.finished else 1024
+        return max(0, min(wanted, 1024) - len(self.held))
+
+    def running(self) -> gauge.Reading | None:
+        """What it runs now, by its gauge."""
+        reading = self._gauge.read()
+        return reading if reading is not None and reading.key in self.held else None
+
+    # ----------------------------------------------------------------------------------------------------- its limits
+
+    def check(self, now: float, seconds: float, memory: int) -> None:
+        """Enforce a task's limits; call it every tenth of a second or so. A task over its time is asked for a dump of
+        its stack, then killed."""
+        if self._kill_at:
+            if now >= self._kill_at:
+                self.kill()
+            return
+        reading = self.running()
+        if reading is None:
+            return
+        spent = now - reading.started / 1e9
+        if seconds and spent > seconds:
+            self.doom("timeout", f"{seconds:g} s", now)
+        elif memory and (used := limits.resident(self.pid)) > memory * 1.05 + (32 << 20):
+            self.doom("memory", f"{memory / 2**20:.0f} MiB ({used / 2**20:.0f} in use)", now)
+
+    def doom(self, why: str, limit: str, now: float) -> None:
+        """Kill it for a reason that its error will give; for a time limit ask for a dump first."""
+        self.doomed, self.limit = why, limit
+        if why == "timeout":
+            self._signal(signal.SIGUSR1, group=False)
+            self._kill_at = now + DUMP_SECONDS
+        else:
+            self.kill()
+
+    def kill(self) -> None:
+        """Kill it and what it started."""
+        self._signal(signal.SIGKILL, group=True)
+
+    def stop(self) -> None:
+        """Let it end by itself: it does when the other end of its channel says that nothing more will come."""
+        try:
+            self.channel.socket.shutdown(socket.SHUT_WR)
+        except OSError:  # it is gone already
+            return
+
+    def memory(self) -> int:
+        """Anonymous resident bytes, now."""
+        return limits.resident(self.pid)
+
+    def grown(self, limit: int) -> bool:
+        """Whether it holds more than `limit` bytes; looks at most once a second, and gives a young process time to earn
+        its start."""
+        now = time.monotonic()
+        if now - self._looked < 1.0 or now - self.started < YOUNG:
+            return False
+        self._looked = now
+        return self.memory() > limit
+
+    def _signal(self, number: int, *, group: bool) -> None:
+        try:
+            os.kill(-self.pid if group else self.pid, number)
+        except ProcessLookupError:
+            return
+
+    def read_log(self) -> int:
+        """Take some of what it printed, of which the last lines are kept; returns the bytes read: 0 at the end, -1 when
+        none waits."""
+        try:
+            data = os.read(self.log_fd, 65_536)
+        except BlockingIOError:
+            return -1
+        self._log += data
+        if len(self._log) > 2 * LOG_KEPT:
+            del self._log[:-LOG_KEPT]
+        return len(data)
+
+    # ------------------------------------------------------------------------------------------------------ its death
+
+    def end(self) -> tuple[int, int]:
+        """Reap it: (status as in subprocess: exit code, or -signal; peak resident bytes). Call once its exit_fd is
+        readable."""
+        try:
+            _, status, usage = os.wait4(self.pid, 0)
+        except ChildProcessError:
+            return self._popen.returncode or 0, 0
+        self._popen.returncode = os.waitstatus_to_exitcode(status)
+        self._signal(signal.SIGKILL, group=True)  # what it started and left behind
+        return self._popen.returncode, usage.ru_maxrss * 1024
+
+    def post_mortem(self, status: int, peak: int) -> tuple[gauge.Reading | None, Error]:
+        """Which attempt it ran when it died, and the error that this attempt ends with."""
+        for _ in range(64):  # a child of its own may hold the pipe open and print for ever
+            if self.read_log() <= 0:
+                break
+        reading = self.running()
+        log = self._log[-LOG_KEPT:].decode("utf-8", "replace")
+        text = reading.text if reading is not None else ""
+        error = failure.of_death(
+            status,
+            why=self.doomed,
+            limit=self.limit,
+            peak=peak,
+            dump=self._read_dump(),
+            log=log,
+            worker=self.worker,
+            text=text,
+        )
+        return reading, error
+
+    def _read_dump(self) -> str:
+        size = os.fstat(self._dump).st_size
+        data = os.pread(self._dump, DUMP_KEPT, max(0, size - DUMP_KEPT))
+        return data.decode("utf-8", "replace")
+
+    def unanswered(self) -> list[tuple[Assign, list[Key]]]:
+        """The attempts it still held, by the message that brought them, in order."""
+        groups: list[tuple[Assign, list[Key]]] = []
+        for key, assign in self.held.items():
+            if groups and groups[-1][0] is assign:
+                groups[-1][1].append(key)
+            else:
+                groups.append((assign, [key]))
+        return groups
+
+    def close(self) -> None:
+        """Free its descriptors. The child ends when it has run what it holds, or at once when it is dead already."""
+        self.channel.close()
+        for fd in (self.exit_fd, self.log_fd, self._dump):
+            os.close(fd)

@@ -1,0 +1,73 @@
+"""What a worker can be told, and what it tells its slots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """Options of one worker.
+
+    Attributes:
+        connect: endpoint of the coordinator. slots: task processes, each runs one task at a time. name: shown to
+        people; host name and process id unless given. data_dir: the node's directory; None for a temporary one. host:
+        id of this host; workers with the same id map each other's files. blob_bind: where blobs are served to workers
+        on other hosts. plugins: files with job types beyond those that are installed (see plugins.add). types: job
+        types to offer; empty for all that are installed. threads: threads that numeric libraries may use in a task
+        (NUMBA_NUM_THREADS and the like) unless the environment says otherwise. task_memory: bytes of anonymous memory
+        of one task, 0 for no limit; a job may ask for less. task_seconds: seconds of one task, 0 for no limit; a job
+        may ask for less. file_size: bytes of one file that a task writes, 0 for no limit. recycle_tasks: a slot's
+        process is replaced after so many tasks, 0 for never. recycle_memory: ... and, between tasks, when it holds
+        more anonymous bytes than this, 0 for never.
+    """
+
+    connect: str
+    slots: int = 1
+    name: str = ""
+    data_dir: Path | None = None
+    host: str = ""
+    blob_bind: str = "tcp://127.0.0.1:0"
+    plugins: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    threads: int = 1
+    task_memory: int = 0
+    task_seconds: float = 0.0
+    file_size: int = 0
+    recycle_tasks: int = 0
+    recycle_memory: int = 0
+
+    def to_json(self) -> str:
+        return msgspec.json.encode(self, enc_hook=str).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> WorkerSettings:
+        return msgspec.json.decode(text, type=cls, dec_hook=lambda kind, value: kind(value))
+
+
+class SlotSettings(msgspec.Struct, frozen=True):
+    """What a worker tells a slot at its start, as JSON on its command line. The descriptors are inherited; sizes are
+    in bytes, 0 for no limit."""
+
+    parent: int
+    worker: str
+    host: str
+    node: str
+    blobs: str
+    scratch: str
+    plugins: tuple[str, ...] = ()
+    task_memory: int = 0
+    file_size: int = 0
+    channel: int = -1
+    gauge: int = -1
+    dump: int = -1
+
+    def to_json(self) -> str:
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> SlotSettings:
+        return msgspec.json.decode(text, type=cls)

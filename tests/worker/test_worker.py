@@ -1,0 +1,40 @@
+"""A real worker and its slots against a scripted coordinator."""
+
+from __future__ import annotations
+
+from mapreduce import tasks
+from mapreduce.wire import messages as m
+from tests.worker.jobs import Empty, Letters
+from tests.worker.scripted import reduce_inputs
+
+
+def test_a_job_from_plan_to_finish(coordinator, worker):
+    worker()
+    hello = coordinator.welcome()
+    assert hello.plugins["letters"].startswith("file-")
+    job = Letters(["abc", "cab", "c"])
+    plan = coordinator.plan(job)
+    assert (plan.maps, plan.reduces) == (3, 4)
+    coordinator.send(m.Assign(1, 0, 1, ((0, 1), (1, 1), (2, 1)), nodes=(hello.node,)))
+    maps = coordinator.results(3)
+    assert maps[0].counters == {"texts": 1}
+    inputs = reduce_inputs(maps, hello.node.name, plan.reduces)
+    coordinator.send(m.Assign(1, 0, 2, tuple((p, 1) for p in range(4)), inputs, nodes=(hello.node,)))
+    reduces = coordinator.results(4)
+    outputs = tuple(
+        m.Ref(reduces[p].hash, reduces[p].size, hello.node.name, 0, 2) if reduces[p].hash else None for p in range(4)
+    )
+    coordinator.stage(job, number=1)
+    coordinator.send(m.Assign(1, 1, 3, ((0, 1),), previous=outputs, previous_setup=plan.setup, nodes=(hello.node,)))
+    value, artifacts = tasks.unpack_value(coordinator.receive(m.Finished).value)
+    assert (value, artifacts) == ({"a": 2, "b": 2, "c": 3}, [])
+
+
+def test_all_of_many_small_tasks_are_answered_once(coordinator, worker):
+    worker(slots=2)
+    coordinator.welcome()
+    coordinator.plan(Empty(5000))
+    for start in range(0, 5000, 500):
+        coordinator.send(m.Assign(1, 0, 1, tuple((index, 1) for index in range(start, start + 500))))
+    assert sorted(coordinator.results(5000)) == list(range(5000))
+    coordinator.silent(0.3)
