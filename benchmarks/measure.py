@@ -1,0 +1,63 @@
+"""Measure one case with one peer, in a process of its own: `python -m benchmarks.measure CASE PEER PARAMS`.
+
+Prints one line of JSON: {"figures", "digest", "version"}; or {"missing": reason} when the peer is not installed or has no such case.
+The harness runs one of these a sample, so peers share no state, no warm caches of each other, and a hang or crash is one failed row.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from types import ModuleType
+from typing import Any
+
+PEERS = {
+    "daf": "this library, local engine",
+    "pool": "multiprocessing.Pool, chunksize 1",
+    "executor": "concurrent.futures.ProcessPoolExecutor",
+    "joblib": "joblib (loky)",
+    "mpire": "mpire",
+    "dask": "Dask distributed",
+    "ray": "Ray",
+    "spark": "PySpark, local[2]",
+    "hyperqueue": "HyperQueue",
+    "zeromq": "bare pyzmq ROUTER/DEALER, the limit",
+    "gnu": "GNU tools",
+    "polars": "Polars",
+    "duckdb": "DuckDB",
+    "numpy": "NumPy in one process",
+}
+
+
+def load(peer: str) -> ModuleType | str:
+    """The peer's module, or why it cannot be used."""
+    module = importlib.import_module(f"benchmarks.peers.{peer}")
+    return module.missing() or module
+
+
+def measure(case: str, peer: str, params: dict[str, Any]) -> dict[str, Any]:
+    """Run one sample in this process."""
+    module = load(peer)
+    if isinstance(module, str):
+        return {"missing": module}
+    function = getattr(module, case, None)
+    if function is None:
+        return {"missing": "does not do this"}
+    figures, digest = function(**params)
+    return {"figures": figures, "digest": digest, "version": module.version()}
+
+
+def main() -> None:
+    case, peer, params = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+    # What peers print goes to stderr, so that the last line of stdout is ours alone.
+    ours = os.dup(1)
+    os.dup2(2, 1)
+    answer = json.dumps(measure(case, peer, params))
+    os.write(ours, (answer + "\n").encode())
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
