@@ -21,6 +21,12 @@ _HOMES = {
     "Result": "job",
     "Artifact": "job",
     "Param": "params",
+    "FileRange": "inputs",
+    "LINE": "inputs",
+    "WORD": "inputs",
+    "check_files": "inputs",
+    "file_ranges": "inputs",
+    "read_range": "inputs",
     "run": "engines",
     "Client": "client",
     "DafError": "errors",
@@ -38,6 +44,12 @@ if TYPE_CHECKING:  # what __getattr__ finds, for type checkers and editors
     from .errors import BadParameters as BadParameters
     from .errors import DafError as DafError
     from .errors import JobFailed as JobFailed
+    from .inputs import LINE as LINE
+    from .inputs import WORD as WORD
+    from .inputs import FileRange as FileRange
+    from .inputs import check_files as check_files
+    from .inputs import file_ranges as file_ranges
+    from .inputs import read_range as read_range
     from .job import Artifact as Artifact
     from .job import Context as Context
     from .job import History as History

@@ -1,0 +1,67 @@
+"""Files as inputs: cut into byte ranges that map tasks read on their own.
+
+A range owns the records (lines, words) that *begin* in it, so ranges may be cut anywhere, without looking into the
+file, and each record is still read whole and exactly once."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from .errors import BadInput
+
+FileRange = tuple[Path, int, int]
+"""A file and its bytes [start, stop)."""
+
+LINE = re.compile(rb"\n")
+WORD = re.compile(rb"[ \t\n\v\f\r]")
+_BLOCK = 1 << 16
+
+
+def check_files(paths: Iterable[str | Path]) -> None:
+    """Raise BadInput, naming the first path that is not a readable file; for `Job.check`."""
+    for path in paths:
+        if os.path.isdir(path):
+            raise BadInput(f"{path} is a folder; name the files in it")
+        if not os.path.exists(path):
+            raise BadInput(f"there is no file {path}")
+        try:
+            open(path, "rb").close()
+        except OSError as error:
+            raise BadInput(f"{path} cannot be read: {error.strerror}") from error
+
+
+def file_ranges(paths: Sequence[str | Path], size: int = 16 << 20) -> Iterator[FileRange]:
+    """The files cut into ranges of `size` bytes (the last of each is shorter), in order; none for an empty file."""
+    for path in paths:
+        end = os.stat(path).st_size
+        for start in range(0, end, size):
+            yield Path(path), start, min(start + size, end)
+
+
+def read_range(part: FileRange, separator: re.Pattern[bytes] = LINE) -> bytes:
+    """The records that begin in the range, whole. `separator` matches the one byte that ends a record: `LINE` or
+    `WORD`.
+
+    Raises OSError.
+    """
+    path, start, stop = part
+    with open(path, "rb") as file:
+        if start:
+            file.seek(start - 1)
+            data = file.read(stop - start + 1)
+            first = separator.search(data)
+            data = data[first.end() :] if first else b""
+        else:
+            data = file.read(stop)
+        if not data or separator.match(data, len(data) - 1):
+            return data
+        parts = [data]
+        while block := file.read(_BLOCK):
+            if end := separator.search(block):
+                parts.append(block[: end.end()])
+                break
+            parts.append(block)
+        return b"".join(parts)

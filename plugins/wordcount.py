@@ -1,0 +1,50 @@
+"""Word count: the first job type to read.
+
+Words are what lies between white space, as bytes, so that the counts agree with
+
+    tr -s '[:space:]' '\\n' < FILE | LC_ALL=C sort | uniq -c
+"""
+
+import heapq
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from mapreduce import WORD, Job, Param, check_files, file_ranges, read_range
+
+
+@dataclass
+class WordCount(Job):
+    """Count the words of text files."""
+
+    paths: Annotated[list[Path], Param(min_length=1, description="text files")]
+    top: Annotated[int, Param(ge=0, description="how many of the most frequent words to show")] = 20
+    out: Annotated[Path | None, Param(description="file for all words and counts, in the order of LC_ALL=C sort")] = (
+        None
+    )
+
+    def check(self):
+        check_files(self.paths)
+
+    def splits(self):
+        return file_ranges(self.paths)
+
+    def map(self, split, ctx):
+        words = read_range(split, WORD).split()
+        ctx.count("words", len(words))
+        yield from Counter(words).items()
+
+    def combine(self, word, counts):
+        return sum(counts)
+
+    def reduce(self, word, counts, ctx):
+        yield word, sum(counts)
+
+    def finish(self, results, ctx):
+        if self.out:
+            with ctx.artifact(self.out) as file:
+                for word, count in heapq.merge(*map(results.partition, range(results.partitions))):
+                    file.write(b"%d %s\n" % (count, word))
+        best = heapq.nsmallest(self.top, results, key=lambda item: (-item[1], item[0]))
+        return [[word.decode(errors="backslashreplace"), count] for word, count in best]
