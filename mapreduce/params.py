@@ -130,7 +130,8 @@ def convert(value: Any, annotation: Any, lax: bool = False) -> Any:
 
 def normalise(job: J) -> J:
     """The same job, every parameter checked and of its declared type, paths absolute: what an engine runs."""
-    return validate(type(job), to_plain(job, absolute=True), check=False)
+    typed = validate(type(job), to_plain(job), check=False)
+    return validate(type(job), to_plain(typed, absolute=True), check=False)
 
 
 def to_plain(job: Job, absolute: bool = False) -> dict[str, Any]:
@@ -152,7 +153,7 @@ def to_plain(job: Job, absolute: bool = False) -> dict[str, Any]:
 def pack(job: Job) -> bytes:
     """The checked parameters as msgpack, for `Submit.params`; paths are made absolute. Raises BadParameters."""
     try:
-        return msgspec.msgpack.encode(to_plain(normalise(job), absolute=True))
+        return msgspec.msgpack.encode(to_plain(normalise(job)))
     except (UnicodeEncodeError, OverflowError) as error:
         raise BadParameters(f"{type(job).name}: a parameter cannot be sent: {error}") from error
 

@@ -1,8 +1,8 @@
 """Search text files for a pattern, with file names and line numbers.
 
-A map task sees a range of a file and cannot know how many lines lie before it. So it sends, under the file's number, how
-many lines its range has and which of them match; values reach `reduce` in map order, which is the order of the ranges,
-and a running sum turns them into line numbers.
+A map task sees a range of a file and cannot know how many lines lie before it. So it sends, under the file's number,
+how many lines its range has and which of them match; values reach `reduce` in map order, which is the order of the
+ranges, and a running sum turns them into line numbers.
 """
 
 import heapq

@@ -1,9 +1,9 @@
 """Sort: lines, or records of a fixed size, into one file, in bounded memory.
 
 Two stages. `sample` looks at the beginning of every range and picks boundaries that cut the data into parts of about
-the same size. `sort` sorts each range, cuts it at the boundaries, and sends each piece, as one array of bytes, under the
-number of its part; a reduce task joins the sorted pieces of its part. Lines come out as from `LC_ALL=C sort`, byte for
-byte; records with equal keys keep their order. A part that is too large for memory all the same (one line a million
+the same size. `sort` sorts each range, cuts it at the boundaries, and sends each piece, as one array of bytes, under
+the number of its part; a reduce task joins the sorted pieces of its part. Lines come out as from `LC_ALL=C sort`, byte
+for byte; records with equal keys keep their order. A part that is too large for memory all the same (one line a million
 times) is merged as a stream.
 """
 
