@@ -16,11 +16,13 @@ from .model import JobSpec, JobState, Output, StagePlan, TaskError, TaskId
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """A client asks for a job. Answered by Accepted (after it is persisted) or Rejected. `token` makes a repeat harmless."""
+    """A client asks for a job. Answered by Accepted (after it is persisted) or Rejected. `token` makes a repeat harmless; the id in
+    `spec` is ignored: the scheduler numbers jobs. `at` is the wall clock, kept with the job and never looked at."""
 
     client: bytes
     token: str
     spec: JobSpec
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class PlanDone:
     task: TaskId
     attempt: int
     plan: StagePlan
+    counters: dict[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,7 @@ class FinishDone:
     task: TaskId
     attempt: int
     value: bytes
+    counters: dict[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,20 @@ class Tick:
     """Time passed; leases are checked. Sent a few times a second."""
 
 
+Event = (
+    Submitted
+    | CancelRequested
+    | WorkerJoined
+    | WorkerLeft
+    | WorkerDraining
+    | Heartbeat
+    | TasksDone
+    | PlanDone
+    | FinishDone
+    | TaskFailed
+    | Tick
+)
+
 # --------------------------------------------------------------------------------------------------------------- actions
 
 
@@ -130,7 +148,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """`code` is one of full, duplicate, bad-request; `retry_after` in seconds, 0 when a retry makes no sense."""
+    """`code` is full or bad-request; `retry_after` in seconds, 0 when a retry makes no sense."""
 
     client: bytes
     token: str
@@ -171,8 +189,9 @@ class Expel:
 class Release:
     """Nothing refers to these units, (stage, kind) each, any more: all nodes may delete them. No units: all that the job left.
 
-    The map outputs of a stage go when its reduces are done; a stage's reduce outputs (and what its PLAN stored) go when a later
-    stage has been planned whose `inputs` and `splits` name none of them; the last stage's outputs stay while the job is retained."""
+    The map outputs of a stage go when the next stage is planned (until then they may be needed to make a lost reduce output again);
+    its reduce outputs (and what its PLAN stored) go when a later stage has been planned whose `inputs` and `splits` name none of
+    them; the last stage's reduce outputs stay while the job is retained."""
 
     job: int
     units: tuple[tuple[int, int], ...] = ()
@@ -208,7 +227,10 @@ class Diverged:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """A snapshot for watchers: progress of one job."""
+    """A snapshot for watchers: progress of one job. Not emitted by the scheduler, which answers `snapshot(job)` when asked."""
 
     job: int
     values: dict[str, int] = field(default_factory=dict)
+
+
+Action = Accepted | Rejected | Assign | Abort | Expel | Release | Persist | JobChanged | Diverged | Counters

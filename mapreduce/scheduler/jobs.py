@@ -19,6 +19,7 @@ from .phase import Phase
 from .table import ENDED, JobEvent, next_job_state
 
 Counts = dict[str, int]
+Unit = tuple[int, int]
 
 
 def add_counts(into: Counts, more: Counts) -> None:
@@ -61,22 +62,26 @@ class Stage:
 class Job:
     """See the essay above. `totals` are the counters of the stages before `stage`; `since` is the fence under which this run began."""
 
-    def __init__(self, spec: JobSpec, token: str, at: float, now: float, fence: int) -> None:
+    def __init__(self, spec: JobSpec, token: str, at: float, now: float, fence: int, since: int | None = None) -> None:
         self.spec, self.token, self.at, self.began = spec, token, at, now
         self.id = spec.id
         self.state = JobState.PLANNING
         self.stage: Stage | None = None
         self.ahead: StagePlan | None = None  # the plan that said `last`
         self.totals: Counts = {}
-        self.fence = self.since = fence
+        self.extra: Counts = {}  # of the last PLAN and of FINISH
+        self.fence, self.since = fence, fence if since is None else since
         self.retries = self.rewinds = 0
         self.blocked: dict[str, None] = {}  # nodes whose return the job waits for
         self.value, self.reason = b"", ""
         self.error: TaskError | None = None
         self.outputs: tuple[Output, ...] = ()
+        self.units: dict[Unit, None] = {}  # where this run has left bytes: (stage, kind)
         self.elapsed: float | None = None
         self.story: deque[str] = deque(maxlen=40)
         self.ticket, self.served = 0, 0.0  # the policy's
+        self.stage_at_end = 0
+        self.last_control: dict[Kind, int] = {}  # the highest attempt number of PLAN and FINISH tasks that were dropped in this stage
         self.control: Phase | None = None
         self._control(Kind.PLAN, 0)
 
@@ -94,7 +99,7 @@ class Job:
         """The number of the stage that the job is at."""
         if self.control is not None:
             return self.control.stage
-        return self.stage.number if self.stage is not None else 0
+        return self.stage.number if self.stage is not None else self.stage_at_end
 
     @property
     def open(self) -> Phase | None:
@@ -139,6 +144,7 @@ class Job:
         total = dict(self.totals)
         if self.stage is not None:
             add_counts(total, self.stage.counters)
+        add_counts(total, self.extra)
         return total
 
     def plan_of(self, stage: int) -> StagePlan | None:
@@ -147,6 +153,22 @@ class Job:
         if self.ahead is not None and self.control is not None and self.control.stage == stage:
             return self.ahead
         return None
+
+    def outgrown(self) -> tuple[Unit, ...]:
+        """The units that nothing refers to any more; they are counted out."""
+        if self.ended:
+            keep = {(output.stage, output.kind) for output in self.outputs if output.blob is not None}
+        else:
+            keep = {(self.number, Kind.PLAN)}
+            for plan in (self.stage.plan if self.stage is not None else None, self.ahead):
+                if plan is not None:
+                    keep.update((output.stage, output.kind) for output in (plan.splits, *plan.inputs) if output.blob is not None)
+            if self.stage is not None:
+                keep.update((self.stage.number, kind) for kind in (Kind.PLAN, Kind.MAP, Kind.REDUCE))
+        gone = tuple(unit for unit in self.units if unit not in keep)
+        for unit in gone:
+            del self.units[unit]
+        return gone
 
     # ------------------------------------------------------------------------------------------------ what happens to it
 
@@ -160,14 +182,20 @@ class Job:
     def planned(self, plan: StagePlan, since: int) -> None:
         """PLAN answered. With `plan.last` the stage before stays, for FINISH to read; otherwise it goes."""
         number = self.number
+        for output in (plan.splits, *plan.inputs):
+            if output.blob is not None:
+                self.units[output.stage, output.kind] = None
+        self.units[number, Kind.PLAN] = None
         if plan.last:
             self.move(JobEvent.LAST_PLANNED)
-            self.ahead = plan
+            self.ahead, self.extra = plan, {}
             self._control(Kind.FINISH, number)
             return
         self.move(JobEvent.PLANNED)
         before, self.totals = self.stage, self.counters()
-        self.stage, self.control = Stage(self.id, number, plan, self.fence, since), None
+        self.stage, self.control, self.since = Stage(self.id, number, plan, self.fence, since), None, since
+        self.last_control = {}
+        self.units.update({(number, Kind.MAP): None, (number, Kind.REDUCE): None})
         if before is not None and before.plan.name == plan.name:
             self.stage.maps.seconds, self.stage.reduces.seconds = before.maps.seconds, before.reduces.seconds
         self.stage.maps.open()
@@ -188,7 +216,8 @@ class Job:
                 self._reopen(JobEvent.MAPS_LOST, reduces, maps)
             elif self.state in (JobState.PLANNING, JobState.FINISHING) and not reduces.complete:
                 self.move(JobEvent.REDUCES_LOST)
-                self.control = self.ahead = None
+                self._drop_control()
+                self.extra = {}
                 reduces.open()
             else:
                 return
@@ -209,25 +238,43 @@ class Job:
         self.tell(f"rewind: {why}")
         self.move(JobEvent.REWOUND)
         self.stage = self.ahead = None
-        self.totals = {}
-        self.blocked = {}
+        self.totals, self.extra = {}, {}
+        self.blocked, self.units = {}, {}
         self.fence = self.since = fence
         self.rewinds += 1
         self._control(Kind.PLAN, 0)
 
-    def end(self, event: JobEvent, now: float) -> None:
+    def start_at(self, stage: int) -> None:
+        """Replay only: what was before this stage is trimmed."""
+        self.stage = None
+        self._control(Kind.PLAN, stage)
+
+    def end(self, event: JobEvent, now: float, number: int) -> None:
         """Done, failed or cancelled; the caller has aborted all attempts. Only what people ask of an ended job is kept."""
         self.move(event)
-        self.totals = self.counters()
+        self.totals, self.extra = self.counters(), {}
         if event is JobEvent.FINISHED and self.stage is not None:
             self.outputs = tuple(output for output in self.stage.reduces.outputs if output is not None)
         self.elapsed = now - self.began
+        self.stage_at_end = number
         self.stage = self.control = self.ahead = None
         self.blocked = {}
 
     def _control(self, kind: Kind, stage: int) -> None:
+        self._drop_control()
         self.control = Phase(self.id, stage, kind, 1, self.fence, self.since)
+        self.control.attempts[0] = self.last_control.get(kind, 0)
         self.control.open()
+
+    def _drop_control(self) -> None:
+        """Numbers go on rising where a PLAN or FINISH task is made anew."""
+        control = self.control
+        if control is not None:
+            last = max(control.attempts[0], control.retired.get(0, 0))
+            self.last_control[control.kind] = max(self.last_control.get(control.kind, 0), last)
+        self.control = None
+        if self.state is not JobState.FINISHING:
+            self.ahead = None
 
     def _reduced(self) -> None:
         assert self.stage is not None

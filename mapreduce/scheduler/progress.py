@@ -1,0 +1,250 @@
+"""What brings jobs forward: submissions, results, cancellations, and the end.
+
+Each function takes one fact, changes the job, persists what a restart must know, and only then orders what others may see. A result counts
+only if its worker holds the task under that very attempt number; any other is late. A late result of a finished task is
+still good for something: tasks are deterministic, so if its bytes differ from those accepted, the plugin is not (`Diverged`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from . import dispatch
+from .events import Accepted, CancelRequested, Diverged, FinishDone, PlanDone, Rejected, Release, Submitted, TasksDone
+from .jobs import Job, add_counts
+from .journal import Admitted, Done, Ended, Forgotten, Planned, Trimmed
+from .model import JobState, Kind, Output, StagePlan, TaskError
+from .phase import NOTHING, Phase
+from .state import State
+from .table import JobEvent
+from .workers import Batch, Worker
+
+
+def submit(s: State, event: Submitted) -> None:
+    """Admit a job, or say why not. A token that was seen before names the job it made."""
+    spec = event.spec
+    known = s.tokens.get(event.token) if event.token else None
+    if known is not None:
+        old = s.jobs[known].spec
+        if (old.type, old.params, old.seed) == (spec.type, spec.params, spec.seed):
+            s.out.append(Accepted(event.client, event.token, known))
+        else:
+            message = f"token {event.token!r} already names job {known}, which has other parameters; use a new token for a new job"
+            s.out.append(Rejected(event.client, event.token, "bad-request", message))
+        return
+    wrong = check(spec.weight, spec.limits.attempts)
+    if wrong:
+        s.out.append(Rejected(event.client, event.token, "bad-request", wrong))
+        return
+    live = len(s.jobs) - len(s.ended)
+    if live >= s.settings.max_jobs:
+        message = f"{live} jobs are running or waiting, and no more are admitted; retry in {s.settings.retry_after:g} s"
+        s.out.append(Rejected(event.client, event.token, "full", message, s.settings.retry_after))
+        return
+    job = Job(replace(spec, id=s.next_job), event.token, event.at, s.now, s.fence)
+    s.next_job += 1
+    s.jobs[job.id] = job
+    if event.token:
+        s.tokens[event.token] = job.id
+    s.persist(Admitted(job.id, job.spec, event.token, event.at))
+    s.out.append(Accepted(event.client, event.token, job.id))
+    s.changed(job)
+    s.policy.update(job)
+    s.fresh = True
+
+
+def check(weight: float, attempts: int) -> str:
+    if not 0.0 < weight < float("inf"):
+        return f"weight must be above 0 and finite, not {weight}"
+    if attempts < 1:
+        return f"limits.attempts must be 1 or more, not {attempts}"
+    return ""
+
+
+def cancel(s: State, event: CancelRequested) -> None:
+    job = s.jobs.get(event.job)
+    if job is not None and not job.ended:
+        end(s, job, JobEvent.CANCELLED, reason=event.reason)
+
+
+def fenced(s: State, worker: Worker, stage_kind: tuple[int, int, int], index: int, attempt: int) -> Phase | None:
+    """The phase of an attempt that this worker holds; None: it does not hold it (any more), what it says of it is late."""
+    phase = s.phase(*stage_kind)
+    if phase is None:
+        return None
+    held = worker.held.get(phase)
+    return phase if held is not None and index in held and held[index][0] == attempt else None
+
+
+# ------------------------------------------------------------------------------------------------------------- results
+
+
+def tasks_done(s: State, worker: Worker, event: TasksDone) -> None:
+    """Results of map or reduce tasks."""
+    job = s.jobs.get(event.job)
+    phase = job.phase(event.stage, event.kind) if job is not None else None
+    if job is None or phase is None or phase.kind not in (Kind.MAP, Kind.REDUCE):
+        return
+    held = worker.held.get(phase, {})
+    accepted: list[tuple[int, Output]] = []
+    counters: dict[str, int] = {}
+    batch: Batch | None = None
+    for nth, (index, attempt, output) in enumerate(event.done):
+        mine = held.get(index)
+        if mine is None or mine[0] != attempt:
+            late(s, phase, index, output)
+            continue
+        batch = mine[1]
+        del held[index]
+        phase.accept(index, output)
+        accepted.append((index, output))
+        if event.counters and event.counters[nth] and index not in phase.redone:
+            add_counts(counters, event.counters[nth] or {})
+        if phase.backups and index in phase.backups:
+            s.drop_rival(phase, index)
+    if batch is None:
+        return
+    if not held:
+        del worker.held[phase]
+    worker.in_flight -= len(accepted)
+    worker.turned = s.now
+    s.fleet.weigh(worker)
+    dispatch.measure(phase, batch, len(accepted), s.now)
+    commit(s, job, phase, accepted, counters, worker.node)
+    if phase.complete:
+        settle(s, job)
+    else:
+        s.policy.update(job)
+
+
+def late(s: State, phase: Phase, index: int, output: Output) -> None:
+    """A result that does not count: if the task is done, both must be the same bytes."""
+    first = phase.outputs[index] if 0 <= index < phase.count else None
+    if first is not None and (first.blob, first.sizes) != (output.blob, output.sizes) and (first is not NOTHING or output.blob):
+        s.out.append(Diverged(phase.id(index), first, output))
+
+
+def commit(s: State, job: Job, phase: Phase, accepted: list[tuple[int, Output]], counters: dict[str, int], home: str) -> None:
+    """Count and persist accepted results: one record for each node that they lie on, nearly always one."""
+    assert job.stage is not None
+    add_counts(job.stage.counters, counters)
+    nodes = dict.fromkeys(output.node if output.blob is not None else home for _, output in accepted)
+    for node in nodes:
+        here = accepted if len(nodes) == 1 else [a for a in accepted if (a[1].node if a[1].blob is not None else home) == node]
+        indexes = tuple([index for index, _ in here])
+        if any([output.blob is not None for _, output in here]):
+            s.fleet.expect(node, s.now)
+            blobs = tuple([output.blob for _, output in here])
+            s.persist(Done(job.id, phase.stage, phase.kind, node, indexes, blobs, tuple([o.sizes for _, o in here]), counters))
+        else:
+            s.persist(Done(job.id, phase.stage, phase.kind, node, indexes, counters=counters))
+        counters = {}
+
+
+def plan_done(s: State, worker: Worker, event: PlanDone) -> None:
+    """The next stage is known, or that there is none."""
+    task = event.task
+    phase = fenced(s, worker, task[:3], task.index, event.attempt)
+    if phase is None or phase.kind is not Kind.PLAN:
+        return
+    job, plan = s.jobs[task.job], event.plan
+    take_result(s, worker, phase)
+    wrong = check_plan(plan, s.settings.max_tasks)
+    if wrong:
+        end(s, job, JobEvent.FAILED, error=TaskError("protocol", "BadPlan", wrong, worker=worker.name))
+        return
+    for output in (plan.splits, *plan.inputs):
+        if output.blob is not None:
+            s.fleet.expect(output.node, s.now)
+    job.planned(plan, job.fence)
+    add_counts(job.extra if plan.last else job.totals, event.counters or {})
+    if not plan.last:
+        s.persist(Trimmed(job.id))
+    s.persist(Planned(job.id, task.stage, plan, job.fence, dict(job.extra if plan.last else job.totals), job.rewinds))
+    units = job.outgrown()
+    if units:
+        s.out.append(Release(job.id, units))
+    moved(s, job)
+
+
+def check_plan(plan: StagePlan, most: int) -> str:
+    """What is wrong with a plan; empty: nothing."""
+    if plan.maps < 0 or plan.reduces < 0:
+        return f"stage {plan.name!r} has {plan.maps} maps and {plan.reduces} reduces; neither can be negative"
+    if plan.last and (plan.maps or plan.reduces):
+        return f"stage {plan.name!r} is the last and has {plan.maps} maps and {plan.reduces} reduces; the last has none"
+    if plan.maps + plan.reduces > most:
+        return f"stage {plan.name!r} has {plan.maps + plan.reduces} tasks, allowed are {most}; make the splits larger"
+    return ""
+
+
+def finish_done(s: State, worker: Worker, event: FinishDone) -> None:
+    """The job's value is here."""
+    task = event.task
+    phase = fenced(s, worker, task[:3], task.index, event.attempt)
+    if phase is None or phase.kind is not Kind.FINISH:
+        return
+    job = s.jobs[task.job]
+    take_result(s, worker, phase)
+    job.value = event.value
+    add_counts(job.extra, event.counters or {})
+    end(s, job, JobEvent.FINISHED)
+
+
+def take_result(s: State, worker: Worker, phase: Phase) -> None:
+    """Accept the result of a PLAN or FINISH task."""
+    worker.drop(phase, 0)
+    worker.turned = s.now
+    s.fleet.weigh(worker)
+    phase.accept(0, NOTHING)
+    if phase.backups:
+        s.drop_rival(phase, 0)
+
+
+# ------------------------------------------------------------------------------------------------------- moving and ending
+
+
+def settle(s: State, job: Job) -> None:
+    """Let the job go where it belongs, and tell whom it concerns."""
+    job.settle()
+    moved(s, job)
+
+
+def moved(s: State, job: Job) -> None:
+    """The job has (perhaps) entered another state or stage."""
+    if job.state in (JobState.PLANNING, JobState.FINISHING) and job.stage is not None:
+        s.stop(job.stage.maps)
+    s.changed(job)
+    s.policy.update(job)
+    s.fresh = True
+
+
+def end(s: State, job: Job, event: JobEvent, error: TaskError | None = None, reason: str = "") -> None:
+    """The job is done, failed or cancelled: stop what runs, remember what people will ask for, forget the rest."""
+    number = job.number
+    for phase in list(job.phases()):
+        s.stop(phase)
+    job.error, job.reason = error, reason
+    job.end(event, s.now, number)
+    s.persist(Trimmed(job.id))
+    elapsed = job.elapsed or 0.0
+    s.persist(Ended(job.id, job.state, number, job.value, error, reason, job.totals, job.outputs, elapsed, job.retries))
+    units = job.outgrown()
+    if units or not job.outputs:
+        s.out.append(Release(job.id, units if job.outputs else ()))
+    s.changed(job)
+    s.policy.update(job)
+    s.ended[job.id] = None
+    s.fresh = True
+    while len(s.ended) > s.settings.keep_ended:
+        forget(s, s.jobs[next(iter(s.ended))])
+
+
+def forget(s: State, job: Job) -> None:
+    """Nobody has asked for long: drop an ended job, and what it still holds on the nodes."""
+    del s.ended[job.id], s.jobs[job.id]
+    s.tokens.pop(job.token, None)
+    s.persist(Forgotten(job.id))
+    s.mark()
+    if job.outputs:
+        s.out.append(Release(job.id))
