@@ -1,7 +1,8 @@
 """Draws the states of jobs and tasks from the tables that the scheduler obeys.
 
-    python -m mapreduce.scheduler.diagram > docs/states.svg
+    python -m mapreduce.scheduler.diagram > states.svg
 
+docs/generate.py puts the picture into the docs.
 Only the places of the states are chosen by hand. A way that all unended states of a job have in common (failed,
 cancelled, rewound) is drawn once, from the frame around them. Every way bends to its left, so there and back do not
 lie on each other.
