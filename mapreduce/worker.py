@@ -31,7 +31,7 @@ from typing import Any
 
 import zmq
 
-from . import __version__, plugins
+from . import __version__
 from .blobs import BlobStore
 from .blobserver import BlobServer
 from .errors import DafError, Refused, WireError
@@ -207,6 +207,10 @@ class Worker:
     # ----------------------------------------------------------------------------------------------- the coordinator
 
     def _offer(self) -> dict[str, str]:
+        if self.settings.offer:
+            return self.settings.offer
+        from . import plugins
+
         for spec in self.settings.plugins:
             plugins.add(spec)
         versions = plugins.versions()

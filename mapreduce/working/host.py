@@ -14,7 +14,9 @@ import os
 import secrets
 import shutil
 import socket
+import sysconfig
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 _SHM = Path("/dev/shm")
@@ -34,16 +36,18 @@ def host_id() -> str:
 
 
 class DataDirectory:
-    """A node's data directory. `path` of None makes a temporary one, on the memory file system when there is room.
+    """A node's data directory. `path` of None makes a temporary one in `base`: the memory file system
+    when there is room, unless it is given.
 
     Raises:
         OSError: it cannot be made or written.
     """
 
-    def __init__(self, path: Path | None = None):
+    def __init__(self, path: Path | None = None, base: Path | None = None):
         self.temporary = path is None
         if path is None:
-            base = _temporary_base()
+            base = base or _temporary_base()
+            base.mkdir(mode=0o700, parents=True, exist_ok=True)
             remove_stale(base)
             path = Path(tempfile.mkdtemp(prefix=_prefix(), dir=base))
         else:
@@ -115,3 +119,15 @@ def _temporary_base() -> Path:
         if stat.f_bavail * stat.f_frsize >= _SHM_ROOM:
             return _SHM
     return Path(tempfile.gettempdir())
+
+
+def python_path(path: Iterable[str] = ()) -> str:
+    """PYTHONPATH for a child process that has to find this package, and whatever else `path` (a sys.path) leads to
+    beyond what the child finds by itself."""
+    given = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    own = tuple(os.path.abspath(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
+    more = [os.path.abspath(entry) for entry in (*path, str(Path(__file__).parents[2]))]
+    found = [
+        entry for entry in more if not entry.startswith(own) and not entry.endswith(("site-packages", "dist-packages"))
+    ]
+    return os.pathsep.join(entry for entry in dict.fromkeys(given + found) if os.path.isdir(entry))

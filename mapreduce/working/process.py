@@ -21,6 +21,7 @@ from ..wire.messages import Assign, Error
 from . import failure, gauge, limits
 from .frames import Channel, Closed
 from .gauge import Key
+from .host import python_path
 from .settings import SlotSettings
 
 LOG_KEPT = 16_384
@@ -36,6 +37,7 @@ def environment(threads: int) -> dict[str, str]:
     for name in _THREADS:
         env.setdefault(name, str(threads))
     env["PYTHONHASHSEED"] = "0"
+    env["PYTHONPATH"] = python_path()
     return env
 
 
@@ -51,7 +53,7 @@ class SlotProcess:
         settings = msgspec.structs.replace(settings, channel=passed[0], gauge=passed[1], dump=passed[2])
         try:
             self._popen = subprocess.Popen(
-                [sys.executable, "-m", "mapreduce.slot", settings.to_json()],
+                [sys.executable, "-P", "-m", "mapreduce.slot", settings.to_json()],
                 stdin=subprocess.DEVNULL,
                 stdout=log_write,
                 stderr=log_write,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -13,16 +13,21 @@ class WorkerSettings:
     """Options of one worker.
 
     Attributes:
-        connect: endpoint of the coordinator. slots: task processes, each runs one task at a time. name: shown to
-        people; host name and process id unless given. data_dir: the node's directory; None for a temporary one. host:
-        id of this host; workers with the same id map each other's files. blob_bind: where blobs are served to workers
-        on other hosts. plugins: files with job types beyond those that are installed (see plugins.add). types: job
-        types to offer; empty for all that are installed. threads: threads that numeric libraries may use in a task
-        (NUMBA_NUM_THREADS and the like) unless the environment says otherwise. task_memory: bytes of anonymous memory
-        of one task, 0 for no limit; a job may ask for less. task_seconds: seconds of one task, 0 for no limit; a job
-        may ask for less. file_size: bytes of one file that a task writes, 0 for no limit. recycle_tasks: a slot's
-        process is replaced after so many tasks, 0 for never. recycle_memory: ... and, between tasks, when it holds
-        more anonymous bytes than this, 0 for never.
+        connect: endpoint of the coordinator.
+        slots: task processes; each runs one task at a time.
+        name: shown to people; host name and process id unless given.
+        data_dir: the node's directory; None for a temporary one.
+        host: id of this host; workers with the same id map each other's files.
+        blob_bind: where blobs are served to workers on other hosts.
+        plugins: specs of job types beyond those that are installed (see plugins.add).
+        types: job types to offer; empty for all.
+        offer: job types with their versions, where somebody has looked them up already.
+        threads: threads that numeric libraries may use in a task, unless the environment says otherwise.
+        task_memory: bytes of anonymous memory of one task, 0 for no limit; a job may ask for less.
+        task_seconds: seconds of one task, 0 for no limit; a job may ask for less.
+        file_size: bytes of one file that a task writes, 0 for no limit.
+        recycle_tasks: a slot's process is replaced after so many tasks, 0 for never.
+        recycle_memory: ... and, between tasks, when it holds more anonymous bytes than this, 0 for never.
     """
 
     connect: str
@@ -33,6 +38,7 @@ class WorkerSettings:
     blob_bind: str = "tcp://127.0.0.1:0"
     plugins: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
+    offer: dict[str, str] = field(default_factory=dict)
     threads: int = 1
     task_memory: int = 0
     task_seconds: float = 0.0

@@ -1,0 +1,141 @@
+"""The cluster engine: hands a job to a running coordinator and waits for it.
+
+The result's pairs are read where they lie: mapped when a holder's directory is on this host, else fetched from its
+worker. They stay readable as long as the coordinator retains the job.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .. import params, plugins, tasks
+from ..blobs import BlobStore, Reader
+from ..blobserver import Fetcher
+from ..client import Client
+from ..errors import JobCancelled, JobFailed, TimedOut, UnknownJobType, Unreachable
+from ..job import Artifact, Job, Result
+from ..wire.messages import Update
+from ..working.host import host_id
+
+OnUpdate = Callable[[Update], None]
+LOOK = 1.0
+"""Seconds between looks at whatever else may have gone wrong."""
+
+
+class ClusterEngine:
+    """Runs jobs on the coordinator at `endpoint`. `run` may be called again, and from any thread.
+
+    Args:
+        patience: seconds without an answer before Unreachable is raised.
+        owner: under whose name jobs are submitted.
+    """
+
+    def __init__(self, endpoint: str, *, patience: float = 10.0, owner: str = ""):
+        self.endpoint = endpoint
+        self.patience = patience
+        self.owner = owner
+
+    def __enter__(self) -> ClusterEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def run(self, job: Job, *, seed: int | None = None, on_update: OnUpdate | None = None, **options: Any) -> Result:
+        """Run `job` to its end. `options` are those of `Client.submit`: priority, weight, attempts, task_seconds,
+        task_memory.
+
+        Ctrl-C cancels the job.
+
+        Raises:
+            JobFailed, JobCancelled: it ended otherwise.
+            UnknownJobType: no worker offers this type in this version.
+            Unreachable, Refused, Overloaded: the coordinator does not answer, or says no.
+        """
+        name = type(job).name
+        version = plugins.version(name)
+        with Client(self.endpoint, patience=self.patience, owner=self.owner) as client:
+            return follow(client, job, version, seed, on_update, options)
+
+
+def follow(
+    client: Client,
+    job: Job,
+    version: str,
+    seed: int | None,
+    on_update: OnUpdate | None,
+    options: dict[str, Any],
+    *,
+    keep: Any = None,
+    check: Callable[[], None] = lambda: None,
+    wait_for_type: float = 0.0,
+) -> Result:
+    """Submit a job, wait for its end, and wrap what it left. Whatever interrupts the wait (Ctrl-C, an error of
+    `on_update`) cancels it.
+
+    `check` is called now and then and may raise; `wait_for_type` is how many seconds workers have to offer the type.
+    """
+    number = _submit(client, job, version, seed, options, check, wait_for_type)
+    try:
+        while True:
+            try:
+                return result_of(client.wait(number, timeout=LOOK, seen=on_update), keep)
+            except TimedOut:
+                check()
+    except (JobFailed, JobCancelled, Unreachable):
+        raise
+    except BaseException as error:
+        client.cancel(number, f"{type(error).__name__} in the submitting program")
+        raise
+
+
+def _submit(
+    client: Client,
+    job: Job,
+    version: str,
+    seed: int | None,
+    options: dict[str, Any],
+    check: Callable[[], None],
+    wait_for_type: float,
+) -> int:
+    packed, name = params.pack(job), type(job).name
+    deadline = time.monotonic() + wait_for_type
+    while True:
+        try:
+            return client.submit(name, packed, version=version, seed=job.seed if seed is None else seed, **options)
+        except UnknownJobType:
+            if time.monotonic() >= deadline:
+                raise
+        check()
+        time.sleep(0.005)
+
+
+def result_of(update: Update, keep: Any = None) -> Result:
+    """The Result of a done job. `keep` is something that must live as long as its pairs are read."""
+    cache = _Cache()
+    store = BlobStore(cache.path)
+    reader = Reader(store, host_id(), {node.name: node for node in update.nodes}, Fetcher(store).fetch)
+    value, files = tasks.unpack_value(update.value)
+    outputs = tasks.outputs_of(reader, update.job, update.outputs)
+    artifacts = [Artifact(Path(path), digest, size) for path, digest, size in files]
+    metrics = {"seconds": update.elapsed, "stages": update.stage, "retries": update.retries}
+    return Result(
+        update.job, update.type, value, outputs, artifacts, dict(update.counters), metrics, _keep=(keep, cache)
+    )
+
+
+class _Cache:
+    """Where pairs that had to be fetched from another host are kept while their Result lives; made when the first one
+    comes."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.gettempdir()) / f"daf-result-{os.getpid()}-{secrets.token_hex(6)}"
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
