@@ -1,0 +1,1 @@
+from tests.worker.conftest import coordinator, worker  # noqa: F401

@@ -1,0 +1,171 @@
+"""Tasks that crash, hang or take too much end their own process; whatever else the worker holds is done all the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from mapreduce.wire import messages as m
+from tests.worker.jobs import Empty, Harm, Letters
+
+ALL = tuple((index, 1) for index in range(8))
+
+
+def harm(coordinator, how: str, *, size: int = 0, **limits: object) -> m.Error:
+    """Run the eight tasks of Harm: seven are answered, and the error of the other comes back."""
+    coordinator.welcome()
+    coordinator.plan(Harm(how, size=size), **limits)
+    coordinator.send(m.Assign(1, 0, 1, ALL))
+    done, failed = coordinator.answers(8, timeout=30)
+    assert sorted(done) == [0, 1, 2, 4, 5, 6, 7]
+    assert [f.task.index for f in failed] == [3]
+    coordinator.silent(0.3)
+    return failed[0].error
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_an_exit_code_and_the_last_words(coordinator, worker, slots):
+    worker(slots=slots, name="w")
+    error = harm(coordinator, "exit")
+    assert (error.kind, error.exit_code, error.signal, error.worker) == ("crash", 7, None, "w")
+    assert "my last words" in error.log
+    assert error.input == "map 3: 3"
+    assert error.peak_memory > 1 << 20
+
+
+def test_a_segmentation_fault_shows_the_users_frames(coordinator, worker):
+    worker()
+    error = harm(coordinator, "segv")
+    assert (error.kind, error.type, error.signal) == ("crash", "SIGSEGV", signal.SIGSEGV)
+    assert "do_segv" in error.traceback
+    assert "mapreduce/slot.py" not in error.traceback
+
+
+def test_an_exception_begins_with_the_users_frames(coordinator, worker):
+    worker()
+    error = harm(coordinator, "raise")
+    assert (error.kind, error.type, error.message, error.input) == ("exception", "ValueError", "three is too many", "map 3: 3")
+    first = error.traceback.splitlines()[1]
+    assert "jobs.py" in first, error.traceback
+
+
+@pytest.mark.parametrize(("how", "name"), [("sysexit", "SystemExit"), ("recursion", "RecursionError")])
+def test_leaving_and_recursing_are_errors_of_the_task(coordinator, worker, how, name):
+    worker()
+    assert harm(coordinator, how).type == name
+
+
+def test_a_task_over_its_time_is_stopped_where_it_hangs(coordinator, worker):
+    worker()
+    error = harm(coordinator, "hang", task_seconds=0.5)
+    assert (error.kind, error.type) == ("timeout", "TimeLimit")
+    assert "0.5 s" in error.message
+    assert "do_hang" in error.traceback
+
+
+def test_memory_beyond_the_limit_is_a_memory_error_in_the_users_line(coordinator, worker):
+    worker()
+    error = harm(coordinator, "memory", size=4 << 30, task_memory=256 << 20)
+    assert error.kind == "memory"
+    assert "do_memory" in error.traceback
+
+
+def test_a_file_beyond_the_limit_cannot_be_written(coordinator, worker, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    worker(file_size=1 << 20)
+    assert harm(coordinator, "write", size=2 << 20).type == "OSError"
+    assert (tmp_path / "big").stat().st_size == 1 << 20
+
+
+def test_endless_output_is_bounded_and_stops_nobody(coordinator, worker):
+    process = worker()
+    coordinator.welcome()
+    coordinator.plan(Harm("print", size=64 << 20))
+    coordinator.send(m.Assign(1, 0, 1, ALL))
+    assert len(coordinator.results(8, timeout=60)) == 8
+    with open(f"/proc/{process.pid}/statm") as file:
+        assert int(file.read().split()[1]) * 4096 < 100 << 20
+
+
+def test_a_killed_slot_costs_only_what_it_ran(coordinator, worker):
+    process = worker()
+    coordinator.welcome()
+    coordinator.plan(Letters(["abc"] * 20, sleep=0.05))
+    coordinator.send(m.Assign(1, 0, 1, tuple((index, 1) for index in range(20))))
+    time.sleep(0.3)
+    (child,) = children(process.pid)
+    os.kill(child, signal.SIGKILL)
+    done, failed = coordinator.answers(20)
+    assert len(done) == 19
+    (failure,) = failed
+    assert (failure.error.kind, failure.error.signal) == ("crash", signal.SIGKILL)
+    assert "from outside" in failure.error.message
+
+
+def test_no_slot_outlives_its_worker(coordinator, worker):
+    process = worker(slots=2)
+    coordinator.welcome()
+    coordinator.plan(Harm("hang"))
+    coordinator.send(m.Assign(1, 0, 1, ALL))
+    slots = children(process.pid)
+    process.kill()
+    process.wait()
+    wait_until(lambda: not any(alive(pid) for pid in slots))
+
+
+def test_an_aborted_task_is_killed_and_the_others_go_on(coordinator, worker):
+    worker()
+    coordinator.welcome()
+    coordinator.plan(Harm("hang"))
+    coordinator.send(m.Assign(1, 0, 1, ALL))
+    time.sleep(0.5)
+    coordinator.send(m.Abort((m.TaskKey(1, 0, 1, 3, 1),)))
+    assert sorted(coordinator.results(7)) == [0, 1, 2, 4, 5, 6, 7]
+    coordinator.silent(0.3)
+
+
+def test_waiting_tasks_that_are_aborted_never_run(coordinator, worker):
+    worker()
+    coordinator.welcome()
+    coordinator.plan(Letters(["abc"] * 20, sleep=0.1))
+    coordinator.send(m.Assign(1, 0, 1, tuple((index, 1) for index in range(20))))
+    time.sleep(0.25)
+    coordinator.send(m.Abort(tuple(m.TaskKey(1, 0, 1, index, 1) for index in range(5, 20))))
+    assert sorted(coordinator.results(5)) == [0, 1, 2, 3, 4]
+    coordinator.silent(0.5)
+
+
+def test_a_slot_is_replaced_after_so_many_tasks(coordinator, worker):
+    process = worker(recycle_tasks=10)
+    coordinator.welcome()
+    coordinator.plan(Empty(40))
+    seen = set()
+    for start in range(0, 40, 10):
+        coordinator.send(m.Assign(1, 0, 1, tuple((index, 1) for index in range(start, start + 10))))
+        assert len(coordinator.results(10)) == 10
+        wait_until(lambda: len(children(process.pid)) == 1)
+        seen.update(children(process.pid))
+    assert len(seen) >= 4
+
+
+def children(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(child) for child in file.read().split()]
+
+
+def alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(true, timeout: float = 10.0) -> None:
+    end = time.monotonic() + timeout
+    while not true():
+        assert time.monotonic() < end, "it did not come true in time"
+        time.sleep(0.01)
