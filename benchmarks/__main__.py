@@ -18,9 +18,16 @@ from .measure import PEERS
 @click.option("--peer", "peers", multiple=True, type=click.Choice(list(PEERS)), help="Only these peers.")
 @click.option("--repeat", default=3, show_default=True, type=click.IntRange(1, 100), help="Samples of each.")
 @click.option("--quick", is_flag=True, help="Tiny inputs: shows that everything works, measures nothing.")
-@click.option("--out", default="bench-results", show_default=True, type=click.Path(path_type=Path), help="Folder for results.")
+@click.option(
+    "--out", default="bench-results", show_default=True, type=click.Path(path_type=Path), help="Folder for results."
+)
 @click.option("--cache", default=Path("~/.cache/daf-bench"), type=click.Path(path_type=Path), help="Folder for inputs.")
-@click.option("--compare", "baseline", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="An earlier results.json.")
+@click.option(
+    "--compare",
+    "baseline",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="An earlier results.json.",
+)
 def main(
     cases: tuple[str, ...],
     peers: tuple[str, ...],

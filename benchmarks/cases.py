@@ -1,8 +1,9 @@
 """The work that is measured: one `Case` each, the same for every peer.
 
-A case names its figures (unit, and whether more is better), the parameters of a full and of a quick run, and how its inputs are made.
-A peer takes part by defining a function of the case's name in its module (see peers/). What the function returns has figures, and a
-digest of the *result*: rows of one case whose digests differ are failed, for a fast wrong answer is no answer.
+A case names its figures (unit, and whether more is better), the parameters of a full and of a quick run, and how its
+inputs are made. A peer takes part by defining a function of the case's name in its module (see peers/). What the
+function returns has figures, and a digest of the *result*: rows of one case whose digests differ are failed, for a fast
+wrong answer is no answer.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class Case:
     Attributes:
         figures: what a peer's function reports, by name; the first is the one that plots and comparisons use.
         full, quick: parameters of the real run, and of a run that only shows that everything works.
-        prepare: makes input files once, given the parameters and a folder; its result is passed to every peer as `data`.
+        prepare: makes input files once, given the parameters and a folder; its result is passed to every peer as
+            `data`.
         limit: seconds after which a run is killed and counted as failed.
     """
 

@@ -1,6 +1,7 @@
 """Run cases with peers, interleaved and repeated, and keep every sample.
 
-Machines drift, so a sample of one peer is followed by a sample of the next, round after round, and only figures of one run are compared.
+Machines drift, so a sample of one peer is followed by a sample of the next, round after round, and only figures of one
+run are compared.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 import psutil
 
 from .cases import CASES, Case
+from .measure import NOT_DONE
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -93,9 +95,10 @@ def run(
             for row in group:
                 if row.status == "ok":
                     _sample(case, row, params)
-                    tell(f"{name} {row.peer} {number + 1}/{repeat}: {_brief(case, row)}")
+                    if row.reason != NOT_DONE:
+                        tell(f"{name} {row.peer} {number + 1}/{repeat}: {_brief(case, row)}")
         _agree(group)
-        rows += [row for row in group if not (row.status == "missing" and row.reason == "does not do this")]
+        rows += [row for row in group if row.reason != NOT_DONE]
     return rows
 
 

@@ -1,7 +1,8 @@
 """Measure one case with one peer, in a process of its own: `python -m benchmarks.measure CASE PEER PARAMS`.
 
-Prints one line of JSON: {"figures", "digest", "version"}; or {"missing": reason} when the peer is not installed or has no such case.
-The harness runs one of these a sample, so peers share no state, no warm caches of each other, and a hang or crash is one failed row.
+Prints one line of JSON: {"figures", "digest", "version"}; or {"missing": reason} when the peer is not installed or has
+no such case. The harness runs one of these a sample, so peers share no state, no warm caches of each other, and a hang
+or crash is one failed row.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ PEERS = {
     "numpy": "NumPy in one process",
 }
 
+NOT_DONE = "does not do this"
+
 
 def load(peer: str) -> ModuleType | str:
     """The peer's module, or why it cannot be used."""
@@ -44,7 +47,7 @@ def measure(case: str, peer: str, params: dict[str, Any]) -> dict[str, Any]:
         return {"missing": module}
     function = getattr(module, case, None)
     if function is None:
-        return {"missing": "does not do this"}
+        return {"missing": NOT_DONE}
     figures, digest = function(**params)
     return {"figures": figures, "digest": digest, "version": module.version()}
 

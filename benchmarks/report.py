@@ -14,14 +14,17 @@ def markdown(rows: list[Row], about: dict[str, Any]) -> str:
     """One table a case: medians, spread, versions; failed and missing peers are named."""
     lines = [
         f"Measured {about['date']} on {about['processor']}, {about['cores']} cores, {about['memory_gib']} GiB, "
-        f"{about['system']}, Python {about['python']}; load before {about['load_before']}. Median (smallest to largest).",
+        f"{about['system']}, Python {about['python']}; load before {about['load_before']}. "
+        "Median (smallest to largest).",
         "",
     ]
     for name in dict.fromkeys(row.case for row in rows):
         case, group = CASES[name], [row for row in rows if row.case == name]
         params = ", ".join(f"{key} {value}" for key, value in group[0].params.items() if key != "data")
         lines += [f"### {case.title}", "", f"`{name}`{f' ({params})' if params else ''}", ""]
-        lines.append("| peer | " + " | ".join(f"{key}, {figure.unit}" for key, figure in case.figures.items()) + " | version |")
+        lines.append(
+            "| peer | " + " | ".join(f"{key}, {figure.unit}" for key, figure in case.figures.items()) + " | version |"
+        )
         lines.append("|---|" + "---|" * (len(case.figures) + 1))
         first = next(iter(case.figures))
         for row in sorted(group, key=lambda row: _rank(row, first, case.figures[first])):
@@ -92,8 +95,8 @@ def plots(rows: list[Row], folder: Path) -> list[Path]:
 def compare(rows: list[Row], baseline: list[Row]) -> tuple[list[str], bool]:
     """Lines that say what changed since `baseline`, and whether anything became worse.
 
-    A change counts when the ranges of the samples do not overlap and the medians differ by more than 10 %: within one machine's
-    noise nothing is called a regression.
+    A change counts when the ranges of the samples do not overlap and the medians differ by more than 10 %: within one
+    machine's noise nothing is called a regression.
     """
     before = {(row.case, row.peer): row for row in baseline}
     lines, worse = [], False
@@ -113,6 +116,7 @@ def compare(rows: list[Row], baseline: list[Row]) -> tuple[list[str], bool]:
             worse |= not better
             verdict = "better" if better else "WORSE"
             lines.append(
-                f"{verdict}: {row.case} {row.peer} {name}: {_number(then)} -> {_number(now)} {figure.unit} (x{ratio:.2f})"
+                f"{verdict}: {row.case} {row.peer} {name}: "
+                f"{_number(then)} -> {_number(now)} {figure.unit} (x{ratio:.2f})"
             )
     return lines, worse

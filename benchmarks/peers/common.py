@@ -9,6 +9,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def round_trips(one: Callable[[int], Any], n: int) -> dict[str, float]:
     return percentiles([timed(lambda number=number: one(number))[0] for number in range(n)])  # type: ignore[misc]
 
 
-# ------------------------------------------------------------------------------------------------------- the work itself
+# ------------------------------------------------------------------------------------------------ the work itself
 
 
 def identity(n: int) -> int:
@@ -107,7 +108,7 @@ def text_ranges(path: str, pieces: int) -> list[tuple[str, int, int]]:
             file.readline()
             cuts.append(min(file.tell(), size))
     cuts.append(size)
-    return [(path, start, end) for start, end in zip(cuts, cuts[1:], strict=False) if end > start]
+    return [(path, start, end) for start, end in pairwise(cuts) if end > start]
 
 
 def count_words(piece: tuple[str, int, int]) -> dict[str, int]:
@@ -146,3 +147,130 @@ class Peak:
         self._over.set()
         self._thread.join()
         self.mebibytes = max(self.mebibytes, tree_memory())
+
+
+def array_sum(array: Any) -> float:
+    return float(array.sum())
+
+
+def total_of(arrays: Sequence[Any]) -> float:
+    """The reducer of the `arrays` case: add all up, element by element."""
+    total = arrays[0].copy()
+    for array in arrays[1:]:
+        total += array
+    return float(total.sum())
+
+
+def total_of_refs(refs: Sequence[Any]) -> float:
+    """The same for Ray, which wants its references resolved inside the task, one by one."""
+    import ray
+
+    total = ray.get(refs[0]).copy()
+    for ref in refs[1:]:
+        total += ray.get(ref)
+    return float(total.sum())
+
+
+def sleepy(number: int, seconds: float) -> int:
+    time.sleep(seconds)
+    return number
+
+
+def process_id() -> int:
+    return os.getpid()
+
+
+def kill_half_way(work: Callable[[], int], victim: Callable[[], int], ideal: float) -> tuple[dict[str, float], str]:
+    """Seconds that a SIGKILL of one worker half-way adds to `work`, against an undisturbed run just before."""
+    import signal
+    import threading
+
+    calm, first = timed(work)
+    pid = victim()
+    timer = threading.Timer(ideal / 2, lambda: os.kill(pid, signal.SIGKILL))
+    timer.start()
+    disturbed, second = timed(work)
+    return {"extra": disturbed - calm}, digest([first, second])
+
+
+def assign(points: Any, centres: Any) -> tuple[Any, Any]:
+    """One part of a k-means round: (sums, counts) of the points nearest to each centre."""
+    import numpy as np
+
+    distance = (centres**2).sum(1) - 2 * points @ centres.T
+    nearest = distance.argmin(1)
+    counts = np.bincount(nearest, minlength=len(centres))
+    sums = np.stack([np.bincount(nearest, points[:, d], len(centres)) for d in range(points.shape[1])], 1)
+    return sums, counts
+
+
+def new_centres(parts: Sequence[tuple[Any, Any]]) -> Any:
+    """The centres after one round; parts are added in order, so every peer gets the same bits."""
+    sums, counts = parts[0][0].copy(), parts[0][1].copy()
+    for s, c in parts[1:]:
+        sums += s
+        counts += c
+    return sums / counts.clip(1)[:, None]
+
+
+def kmeans_rounds(step: Callable[[Any], Any], data: str, rounds: int, k: int) -> tuple[dict[str, float], str]:
+    """Run `rounds` of `step` from the first k points; the figure is the mean time of a round after the first two."""
+    import numpy as np
+
+    centres = np.load(data, mmap_mode="r")[:k].copy()
+    marks = [time.perf_counter()]
+    for _ in range(rounds):
+        centres = step(centres)
+        marks.append(time.perf_counter())
+    return {"per_round": 1e3 * (marks[-1] - marks[2]) / (rounds - 2)}, centres_digest(centres)
+
+
+def centres_digest(centres: Any) -> str:
+    return digest([[round(float(x), 6) for x in row] for row in centres])
+
+
+def sample_sort(path: str, records: int, parallel: Callable[[Callable[..., Any], list[Any]], list[Any]]) -> str:
+    """A sample sort with NumPy over any engine's parallel map: partition by sampled boundaries to files, sort each,
+    write in place."""
+    import numpy as np
+
+    parts = 8
+    data = np.memmap(path, "S100", "r", shape=(records,))
+    keys = np.sort(data[:: max(1, records // 10_000)])
+    cuts = [bytes(keys[len(keys) * number // parts]) for number in range(1, parts)]
+    folder = str(scratch())
+    edges = [records * number // parts for number in range(parts + 1)]
+    jobs = [(path, a, b, cuts, folder, n) for n, (a, b) in enumerate(pairwise(edges))]
+    sizes = np.array(parallel(partition_records, jobs))
+    offsets = np.concatenate([[0], np.cumsum(sizes.sum(0))])
+    out = f"{folder}/sorted.txt"
+    with open(out, "wb") as file:
+        file.truncate(records * 100)
+    parallel(sort_partition, [(folder, parts, n, int(offsets[n]), out) for n in range(parts)])
+    return out
+
+
+def partition_records(job: tuple[str, int, int, list[bytes], str, int]) -> list[int]:
+    """Write the records [a, b) to one file a partition; returns how many went where."""
+    import numpy as np
+
+    path, a, b, cuts, folder, number = job
+    data = np.memmap(path, "S100", "r", offset=a * 100, shape=(b - a,))
+    where = np.searchsorted(np.array(cuts, "S100"), data, side="right")
+    sizes = []
+    for part in range(len(cuts) + 1):
+        mine = data[where == part]
+        mine.tofile(f"{folder}/{number}-{part}")
+        sizes.append(len(mine))
+    return sizes
+
+
+def sort_partition(job: tuple[str, int, int, int, str]) -> None:
+    """Sort one partition and write it to its place."""
+    import numpy as np
+
+    folder, parts, number, offset, out = job
+    data = np.sort(np.concatenate([np.fromfile(f"{folder}/{n}-{number}", "S100") for n in range(parts)]))
+    with open(out, "r+b") as file:
+        file.seek(offset * 100)
+        file.write(data.tobytes())

@@ -1,4 +1,5 @@
-"""The inline engine, and through it tasks.py: stages, shared state, counters, artifacts, randomness, and what errors say."""
+"""The inline engine, and through it tasks.py: stages, shared state, counters, artifacts, randomness, and what errors
+say."""
 
 from __future__ import annotations
 
