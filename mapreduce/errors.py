@@ -15,6 +15,7 @@
 | 10 | `Insecure` | refused to start in a way that would let strangers in |
 | 11 | `TimedOut` | the wait ended before the job did; the job runs on |
 | 130 | | ended by Ctrl-C |
+| 141 | | nobody reads the output any more |
 
 An error's text names the thing, says what is wrong with it and what to do next. Everything else that escapes is a bug
 of ours."""
@@ -22,6 +23,10 @@ of ours."""
 from __future__ import annotations
 
 from typing import Any, ClassVar
+
+_ROWS = [[cell.strip() for cell in line.split("|")] for line in (__doc__ or "").splitlines()]
+EXIT_CODES = {int(row[1]): row[3] for row in _ROWS if len(row) == 5 and row[1].isdigit()}
+"""The table above: exit code to meaning."""
 
 
 class DafError(Exception):

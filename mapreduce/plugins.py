@@ -38,6 +38,7 @@ from .errors import BadParameters, BrokenPlugin, UnknownJobType
 from .job import Job
 
 GROUP = "mapreduce.jobs"
+COMMANDS = "mapreduce.commands"
 VARIABLE = "DAF_PLUGINS"
 
 
@@ -109,7 +110,7 @@ class Registry:
 
     def describe(self, name: str) -> Plugin:
         """What is known of a job type without importing it. Raises UnknownJobType, with close matches."""
-        known = self.all()
+        known = self._added if name in self._added else self.all()
         if name not in known:
             close = difflib.get_close_matches(name, known, 3)
             hint = f"did you mean {' or '.join(close)}?" if close else f"known are: {', '.join(known) or 'none'}"
@@ -227,6 +228,12 @@ def _read_entry(entry: EntryPoint) -> Plugin:
     return Plugin(entry.name, f"{release.rpartition(' ')[2]}/{number}", doc, f"{release}, {entry.value}", entry.value)
 
 
+@cache
+def commands() -> dict[str, Plugin]:
+    """The commands that plugins add to `daf`, by name; imports none."""
+    return {entry.name: _read_entry(entry) for entry in sorted(entry_points(group=COMMANDS), key=lambda e: e.name)}
+
+
 def _find_source(module: str) -> Path | None:
     """The file of a module, found without importing its parents."""
     head, *tail = module.split(".")
@@ -278,19 +285,25 @@ class _Class:
 
 
 def _scan(source: bytes) -> Iterator[_Class]:
-    """The classes of a module's top level. One is taken for a job type if a base is called Job, or is such a class of
-    this file; its name and version are the literals assigned in its body, as `Job.__init_subclass__` finds them."""
+    """The classes and functions of a module's top level. A class is taken for a job type if a base is called Job, or is
+    such a class of this file; its name and version are the literals assigned in its body, as `Job.__init_subclass__`
+    finds them."""
     jobs: set[str] = set()
     for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef):
+            yield _Class(node.name, node.name, "1", _first_line(node), False)
         if not isinstance(node, ast.ClassDef):
             continue
         bases = {base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "") for base in node.bases}
         if "Job" in bases or bases & jobs:
             jobs.add(node.name)
         literals = dict(_literals(node))
-        doc = (ast.get_docstring(node) or "").partition("\n")[0]
         name, number = literals.get("name", node.name.lower()), literals.get("version", "1")
-        yield _Class(node.name, name, number, doc, node.name in jobs)
+        yield _Class(node.name, name, number, _first_line(node), node.name in jobs)
+
+
+def _first_line(node: ast.ClassDef | ast.FunctionDef) -> str:
+    return (ast.get_docstring(node) or "").partition("\n")[0]
 
 
 def _literals(node: ast.ClassDef) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,162 @@
+"""Commands that ask a running coordinator: jobs, watch, explain, cancel, workers, ping."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from .run import DEFAULT
+
+
+def coordinator(function: Any) -> Any:
+    """The option that says which coordinator."""
+    return click.option(
+        "--coordinator", "-c", "endpoint", default=DEFAULT, envvar="DAF_COORDINATOR", show_default=True,
+        metavar="ENDPOINT", help="Endpoint of the coordinator; also by the variable DAF_COORDINATOR.",
+    )(function)  # fmt: skip
+
+
+def as_json(function: Any) -> Any:
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(function)
+
+
+def _job(update: Any) -> dict[str, Any]:
+    names = "job type state stage stage_name maps maps_done reduces reduces_done running retries elapsed owner priority"
+    about = {name: getattr(update, name) for name in (*names.split(), "note")} | {"counters": dict(update.counters)}
+    if update.error is not None:
+        about["error"] = {"type": update.error.type, "message": update.error.message, "kind": update.error.kind}
+    return about
+
+
+@click.command()
+@coordinator
+@as_json
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="How many at most.")
+def jobs(endpoint: str, as_json: bool, limit: int) -> None:
+    """List the jobs of a coordinator, the newest first."""
+    from ..client import Client
+    from .output import duration, emit, table
+
+    with Client(endpoint) as client:
+        found = client.jobs(limit)
+    if as_json:
+        emit({"jobs": [_job(update) for update in found]})
+        return
+    rows = [
+        [
+            str(u.job), u.type, u.state, u.stage_name, f"{u.maps_done}/{u.maps}", f"{u.reduces_done}/{u.reduces}",
+            duration(u.elapsed), u.owner,
+        ]
+        for u in found
+    ]  # fmt: skip
+    table(["JOB", "TYPE", "STATE", "STAGE", "MAPS", "REDUCES", "TIME", "OWNER"], rows)
+
+
+@click.command()
+@click.argument("job", type=click.IntRange(0))
+@coordinator
+@as_json
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+def watch(job: int, endpoint: str, as_json: bool, quiet: bool) -> None:
+    """Follow a job until it ends; Ctrl-C ends the watching, not the job."""
+    from ..client import Client, outcome
+    from ..tasks import unpack_value
+    from . import output, progress
+
+    with Client(endpoint) as client, progress.display(f"job {job}", quiet) as shown:
+        for update in client.watch(job):
+            shown.update(update)
+    outcome(update)
+    value, files = unpack_value(update.value) if update.value else (None, [])
+    if as_json:
+        artifacts = [{"path": path, "sha256": digest, "size": count} for path, digest, count in files]
+        about = {"job": job, "type": update.type, "status": "done", "value": value, "artifacts": artifacts}
+        output.emit(about | {"counters": dict(update.counters), "metrics": {"seconds": update.elapsed}})
+        return
+    if value is not None:
+        output.show(value)
+    for path, digest, count in files:
+        click.echo(f"{path}  {output.size(count)}  sha256 {digest[:16]}…", err=True)
+    click.echo(f"job {job} ({update.type}): done in {output.duration(update.elapsed)}", err=True)
+
+
+@click.command()
+@click.argument("job", type=click.IntRange(0))
+@coordinator
+@as_json
+def explain(job: int, endpoint: str, as_json: bool) -> None:
+    """Say why a job is where it is."""
+    from ..client import Client
+    from .output import emit
+
+    with Client(endpoint) as client:
+        lines = client.explain(job)
+    if as_json:
+        emit({"job": job, "lines": list(lines)})
+    else:
+        click.echo("\n".join(lines))
+
+
+@click.command()
+@click.argument("job", type=click.IntRange(0), nargs=-1, required=True)
+@coordinator
+@as_json
+@click.option("--reason", default="", help="Shown to whoever asks.")
+def cancel(job: tuple[int, ...], endpoint: str, as_json: bool, reason: str) -> None:
+    """Cancel jobs. Those that have ended stay as they are."""
+    from ..client import Client
+    from .output import emit
+
+    with Client(endpoint) as client:
+        ended = [client.cancel(number, reason) for number in job]
+    if as_json:
+        emit({"jobs": [{"job": update.job, "state": update.state} for update in ended]})
+    for update in ended if not as_json else ():
+        said = "cancelled" if update.state == "cancelled" else f"had ended before: {update.state}"
+        click.echo(f"job {update.job} ({update.type}): {said}")
+
+
+@click.command()
+@coordinator
+@as_json
+def workers(endpoint: str, as_json: bool) -> None:
+    """List the workers of a coordinator."""
+    from ..client import Client
+    from .output import emit, size, table
+
+    with Client(endpoint) as client:
+        found = client.workers()
+    if as_json:
+        names = ("worker", "host", "slots", "running", "memory", "state", "since", "plugins")
+        emit({"workers": [{name: getattr(worker, name) for name in names} for worker in found]})
+        return
+    rows = [
+        [w.worker, w.host, str(w.slots), str(w.running), size(w.memory), w.state, ", ".join(sorted(w.plugins))]
+        for w in found
+    ]
+    table(["WORKER", "HOST", "SLOTS", "RUNNING", "MEMORY", "STATE", "JOB TYPES"], rows)
+    if not found:
+        click.echo("no worker is connected; start one with: daf-worker --coordinator " + endpoint, err=True)
+
+
+@click.command()
+@click.argument("endpoint", default=DEFAULT, envvar="DAF_COORDINATOR", metavar="[ENDPOINT]")
+@as_json
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), default=3.0, show_default=True, help="Seconds.")
+def ping(endpoint: str, as_json: bool, timeout: float) -> None:
+    """Ask whether a coordinator is there; exit code 7 if not."""
+    from ..client import Client
+    from .output import duration, emit, size
+
+    with Client(endpoint, patience=timeout) as client:
+        begin = time.perf_counter()
+        pong = client.ping()
+        taken = time.perf_counter() - begin
+    if as_json:
+        about = {name: getattr(pong, name) for name in ("coordinator", "uptime", "jobs", "workers", "memory")}
+        emit({"endpoint": endpoint, "seconds": taken} | about)
+        return
+    up = f"up {duration(pong.uptime)}, {pong.jobs} jobs, {pong.workers} workers, {size(pong.memory)} resident"
+    click.echo(f"{endpoint}: {pong.coordinator} answered in {taken * 1000:.1f} ms; {up}")

@@ -1,0 +1,178 @@
+"""The `daf` command: a table of commands, each imported when it is used, and one place where errors become exit codes.
+
+Help must be quick, so nothing heavy is imported here: no ZeroMQ, no NumPy, no plugin. Commands that plugins bring
+(entry points, group `mapreduce.commands`) are listed without importing them; a broken one says so when it is called,
+and no other is touched."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from .. import __version__, plugins
+from ..errors import EXIT_CODES, BrokenPlugin, DafError, JobCancelled
+
+COMMANDS = {
+    "run": ("run:run", "Run a job and wait for its result."),
+    "submit": ("run:submit", "Give a job to a coordinator and print its number."),
+    "jobs": ("cluster:jobs", "List the jobs of a coordinator."),
+    "watch": ("cluster:watch", "Follow a job until it ends."),
+    "explain": ("cluster:explain", "Say why a job is where it is."),
+    "cancel": ("cluster:cancel", "Cancel jobs."),
+    "workers": ("cluster:workers", "List the workers of a coordinator."),
+    "ping": ("cluster:ping", "Ask whether a coordinator is there."),
+    "plugins": ("catalog:catalog", "List job types, or show one."),
+    "completion": ("completion:completion", "Print the shell's completion script."),
+}
+"""Name: (where the command is, its help in a line)."""
+
+
+class Daf(click.Group):
+    """The group of all commands. Ends every process through `main`, whatever happened."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*COMMANDS, *(name for name in plugins.commands() if name not in COMMANDS)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in COMMANDS:
+            module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+            found: click.Command = getattr(import_module(f"{__package__}.{module}"), attribute)
+            return found
+        added = plugins.commands().get(cmd_name)
+        return plugin_command(added) if added else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help) for name, (_, help) in COMMANDS.items()])
+        added = {name: item for name, item in plugins.commands().items() if name not in COMMANDS}
+        if added:
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl([(name, item.doc or f"({item.origin})") for name, item in added.items()])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), meaning) for code, meaning in EXIT_CODES.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            return hush()
+
+    def main(  # type: ignore[override]
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        body = partial(super().main, args, prog_name or "daf", standalone_mode=False, **extra)
+        return guarded(body) if standalone_mode else body()
+
+
+def plugin_command(item: plugins.Plugin) -> click.Command:
+    """The click command of a plugin, or one that tells why there is none."""
+    what = f"command {item.name!r} ({item.origin})"
+    try:
+        found = plugins.load_object(item.spec, what)
+        if isinstance(found, click.Command):
+            return found
+        broken = BrokenPlugin(f"{what} is broken: {found!r} is not a click command")
+    except BrokenPlugin as error:
+        broken = error
+
+    @click.command(item.name, context_settings={"ignore_unknown_options": True, "help_option_names": []})
+    @click.argument("args", nargs=-1, type=click.UNPROCESSED)
+    def stub(args: tuple[str, ...]) -> None:
+        raise broken
+
+    return stub
+
+
+def guarded(body: Callable[[], Any]) -> NoReturn:
+    """Run a command's body and end the process: errors become one clear message and an exit code."""
+    try:
+        code = body()
+        sys.stdout.flush()
+        leave(code if isinstance(code, int) else 0)
+    except BrokenPipeError:
+        leave(hush())
+    except click.Abort:
+        leave(130, JobCancelled("interrupted"))
+    except KeyboardInterrupt:
+        leave(130, JobCancelled("interrupted"))
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        leave(error.exit_code, error)
+    except DafError as error:
+        if debugging():
+            traceback.print_exc()
+        click.echo(f"daf: {error}", err=True)
+        leave(error.exit_code, error)
+    except OSError as error:
+        if debugging():
+            traceback.print_exc()
+        click.echo(f"daf: {error}", err=True)
+        leave(1, error)
+    except Exception as error:
+        if debugging():
+            traceback.print_exc()
+        click.echo(f"daf: {type(error).__name__}: {error}\nThis is a bug in DAF; --debug shows where.", err=True)
+        leave(1, error)
+
+
+def hush() -> int:
+    """Whoever read our output went away: point stdout at nothing, or the interpreter complains at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE
+
+
+def leave(code: int, error: BaseException | None = None) -> NoReturn:
+    """End the process; for `--json`, a failure is an object on stdout too."""
+    if error is not None and "--json" in sys.argv:
+        from .output import failure
+
+        click.echo(failure(error, code))
+    sys.exit(code)
+
+
+def debugging() -> bool:
+    return bool(os.environ.get("DAF_DEBUG"))
+
+
+def set_debugging(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        os.environ["DAF_DEBUG"] = "1"
+
+
+def load_plugins(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> None:
+    for spec in value:
+        plugins.add(spec)
+
+
+@click.command(cls=Daf, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", prog_name="daf", message="%(prog)s %(version)s")
+@click.option(
+    "--debug", is_flag=True, expose_value=False, is_eager=True, callback=set_debugging, help="Show tracebacks."
+)
+@click.option(
+    "--plugins", "-p", "specs", multiple=True, metavar="FILE", expose_value=False, is_eager=True, callback=load_plugins,
+    help="Load job types from this file too; also by the variable DAF_PLUGINS.",
+)  # fmt: skip
+def daf() -> None:
+    """MapReduce in Python, with pluggable job types.
+
+    daf run wordcount book.txt counts words; daf run --help lists the job types; daf plugins says more about them.
+    """
+
+
+if __name__ == "__main__":
+    daf()
