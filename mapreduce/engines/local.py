@@ -35,7 +35,7 @@ class LocalEngine:
     any thread.
 
     Args:
-        workers: worker processes, one task at a time each.
+        workers: worker processes, one task at a time each; by default as many as there are processors.
         threads: threads that numeric libraries may use in one task.
         task_memory: bytes of memory of one task; by default the machine's, shared evenly. 0 for no limit.
         task_seconds: seconds of one task, 0 for no limit.
@@ -45,7 +45,7 @@ class LocalEngine:
 
     def __init__(
         self,
-        workers: int = 2,
+        workers: int | None = None,
         *,
         threads: int = 1,
         task_memory: int | None = None,
@@ -53,6 +53,7 @@ class LocalEngine:
         data_dir: str | Path | None = None,
         plugins: Sequence[str] = (),
     ):
+        workers = len(os.sched_getaffinity(0)) if workers is None else workers
         if workers < 1:
             raise ValueError(f"a local engine needs at least 1 worker, not {workers}")
         self.workers = workers

@@ -185,3 +185,4 @@ class Hangups:
 
     def close(self) -> None:
         self._bound.disable_monitor()
+        self.socket.close(0)  # or the context would wait for it for ever
