@@ -26,7 +26,7 @@ ENV PATH=/opt/daf/bin:/usr/local/bin:/usr/bin:/bin \
 USER daf
 WORKDIR /var/lib/daf
 VOLUME /var/lib/daf
-EXPOSE 7077
+EXPOSE 7227
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 CMD ["daf", "ping", "tcp://127.0.0.1:7077"]
-CMD ["daf-coordinator", "--bind", "tcp://127.0.0.1:7077", "--store", "sqlite:////var/lib/daf/daf.sqlite"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 CMD ["daf", "ping", "tcp://127.0.0.1:7227"]
+CMD ["daf-coordinator", "--bind", "tcp://127.0.0.1:7227", "--store", "sqlite:////var/lib/daf/daf.sqlite"]

@@ -18,6 +18,7 @@ import click
 from mapreduce import errors, params, plugins
 from mapreduce.cli.coordinator import main as coordinator
 from mapreduce.cli.main import daf
+from mapreduce.cli.run import JobTypes
 from mapreduce.cli.worker import main as worker
 from mapreduce.scheduler import diagram
 
@@ -31,11 +32,11 @@ NOTE = "<!-- Written by docs/generate.py from the code; a test holds the two tog
 
 
 def every_command() -> Iterator[tuple[str, click.Command]]:
-    """(full name, command), groups before their members."""
+    """(full name, command), groups before their members; job types have a page of their own."""
 
     def walk(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
         yield name, command
-        if isinstance(command, click.Group):
+        if isinstance(command, click.Group) and not isinstance(command, JobTypes):
             context = click.Context(command, info_name=name)
             for member in command.list_commands(context):
                 found = command.get_command(context, member)
@@ -49,9 +50,14 @@ def every_command() -> Iterator[tuple[str, click.Command]]:
 def options() -> Iterator[tuple[str, str, str]]:
     """(command, option, help text) of every option there is."""
     for name, command in every_command():
-        for parameter in command.params:
-            if isinstance(parameter, click.Option) and not parameter.hidden:
-                yield name, spelled(parameter), parameter.help or ""
+        for option in shown(command):
+            yield name, spelled(option), option.help or ""
+
+
+def shown(command: click.Command) -> list[click.Option]:
+    """The options of a command; of `run` and `submit` those that come with every job type."""
+    parameters = command.running if isinstance(command, JobTypes) else command.params
+    return [item for item in parameters if isinstance(item, click.Option) and not item.hidden]
 
 
 def spelled(option: click.Option) -> str:
@@ -81,7 +87,9 @@ def section(name: str, command: click.Command) -> str:
     usage = " ".join([name, *command.collect_usage_pieces(context)])
     text = re.sub(r"\n[ \t]+", "\n", (command.help or "").replace("\b", "").split("\f")[0]).strip()
     lines = [f"## {name}", "", "```text", usage, "```", "", text]
-    rows = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
+    if isinstance(command, JobTypes):
+        text += " ([What each job type takes](job-types.md).)"
+    rows = shown(command)
     if rows:
         lines += ["", "| option | |", "|---|---|", *(f"| `{spelled(row)}` | {told(row)} |" for row in rows)]
     return "\n".join(lines).rstrip() + "\n"

@@ -19,7 +19,7 @@ from tests.docs.pages import Block, Command, Page, commands, matches
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-PORT = "7077"  # in the docs; a test takes a free one instead
+PORT = "7227"  # in the docs; a test takes a free one instead
 SECONDS = 120
 GENERATE = runpy.run_path(str(ROOT / "docs/generate.py"))
 
