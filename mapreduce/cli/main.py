@@ -1,4 +1,4 @@
-"""The `daf` command: a table of commands, each imported when it is used, and one place where errors become exit codes.
+"""The `daf` command: a table of commands, each imported when it is used.
 
 Help must be quick, so nothing heavy is imported here: no ZeroMQ, no NumPy, no plugin. Commands that plugins bring
 (entry points, group `mapreduce.commands`) are listed without importing them; a broken one says so when it is called,
@@ -6,19 +6,16 @@ and no other is touched."""
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 from .. import __version__, plugins
-from ..errors import EXIT_CODES, BrokenPlugin, DafError, JobCancelled
+from ..errors import EXIT_CODES, BrokenPlugin
+from .exits import guarded, hush, set_debugging
 
 COMMANDS = {
     "run": ("run:run", "Run a job and wait for its result."),
@@ -95,62 +92,6 @@ def plugin_command(item: plugins.Plugin) -> click.Command:
         raise broken
 
     return stub
-
-
-def guarded(body: Callable[[], Any]) -> NoReturn:
-    """Run a command's body and end the process: errors become one clear message and an exit code."""
-    try:
-        code = body()
-        sys.stdout.flush()
-        leave(code if isinstance(code, int) else 0)
-    except BrokenPipeError:
-        leave(hush())
-    except click.Abort:
-        leave(130, JobCancelled("interrupted"))
-    except KeyboardInterrupt:
-        leave(130, JobCancelled("interrupted"))
-    except click.ClickException as error:
-        error.show(sys.stderr)
-        leave(error.exit_code, error)
-    except DafError as error:
-        if debugging():
-            traceback.print_exc()
-        click.echo(f"daf: {error}", err=True)
-        leave(error.exit_code, error)
-    except OSError as error:
-        if debugging():
-            traceback.print_exc()
-        click.echo(f"daf: {error}", err=True)
-        leave(1, error)
-    except Exception as error:
-        if debugging():
-            traceback.print_exc()
-        click.echo(f"daf: {type(error).__name__}: {error}\nThis is a bug in DAF; --debug shows where.", err=True)
-        leave(1, error)
-
-
-def hush() -> int:
-    """Whoever read our output went away: point stdout at nothing, or the interpreter complains at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 128 + signal.SIGPIPE
-
-
-def leave(code: int, error: BaseException | None = None) -> NoReturn:
-    """End the process; for `--json`, a failure is an object on stdout too."""
-    if error is not None and "--json" in sys.argv:
-        from .output import failure
-
-        click.echo(failure(error, code))
-    sys.exit(code)
-
-
-def debugging() -> bool:
-    return bool(os.environ.get("DAF_DEBUG"))
-
-
-def set_debugging(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    if value:
-        os.environ["DAF_DEBUG"] = "1"
 
 
 def load_plugins(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> None:

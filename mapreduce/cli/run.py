@@ -17,7 +17,7 @@ from ..errors import BadParameters, DafError, JobFailed
 from ..job import Job
 from .options import JobCommand, given, parameters
 
-DEFAULT = "tcp://127.0.0.1:7227"
+DEFAULT = "tcp://127.0.0.1:7077"
 """Where a coordinator is looked for unless DAF_COORDINATOR or --coordinator says otherwise."""
 
 

@@ -1,0 +1,74 @@
+"""`daf-worker`: runs tasks for a coordinator, each in a child process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import __version__
+from .coordinator import LEVELS, log
+from .exits import Daemon
+
+
+class Size(click.ParamType):
+    """Bytes: 800M, 1.5G, 4096."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", value.strip(), re.IGNORECASE)
+        if not found:
+            self.fail(f"{value!r} is no size; write 800M, 1.5G or a number of bytes", param, ctx)
+        return int(float(found[1]) * 1024 ** " kmgt".index(found[2].lower() or " "))
+
+
+@click.command(cls=Daemon, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
+@click.argument("coordinator", default="tcp://127.0.0.1:7077", envvar="DAF_COORDINATOR", metavar="[ENDPOINT]")
+@click.option(
+    "--slots", type=click.IntRange(1, 1024), default=None, help="Tasks at a time; one a processor unless given."
+)
+@click.option("--name", default="", help="Shown to people; host name and process id unless given.")
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path),
+    help="Folder for what tasks leave behind; a temporary one unless given. Workers of one host may share it.",
+)  # fmt: skip
+@click.option("--host", default="", help="Workers with the same id map each other's files; this machine unless given.")
+@click.option("--blob-bind", default="tcp://127.0.0.1:0", show_default=True, help="Where other hosts fetch blobs.")
+@click.option("--plugins", "-p", multiple=True, metavar="FILE", help="Offer the job types of this file too.")
+@click.option("--only", "types", multiple=True, metavar="JOBTYPE", help="Offer only these job types.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of a task.")
+@click.option("--task-memory", type=Size(), default=0, help="Memory of one task, as 800M or 2G; 0: no limit.")
+@click.option("--task-seconds", type=click.FloatRange(0), default=0.0, help="Seconds of one task; 0: no limit.")
+@click.option("--file-size", type=Size(), default=0, help="Size of one file that a task writes; 0: no limit.")
+@click.option("--recycle-tasks", type=click.IntRange(0), default=0, help="Replace a child process after so many tasks.")
+@click.option("--recycle-memory", type=Size(), default=0, help="Replace a child process that holds more than this.")
+@click.option("--log-level", type=LEVELS, default="info", show_default=True)
+@click.pass_context
+def main(ctx: click.Context, coordinator: str, slots: int | None, log_level: str, **options: Any) -> None:
+    """Run tasks for the coordinator at ENDPOINT until SIGTERM (which finishes what runs) or Ctrl-C."""
+    from .. import plugins
+    from ..worker import Worker
+    from ..working.settings import WorkerSettings
+
+    for spec in options["plugins"]:
+        plugins.add(spec)
+    for name in options["types"]:
+        plugins.describe(name)
+    log(log_level)
+    slots = slots or len(os.sched_getaffinity(0))
+    try:
+        settings = WorkerSettings(connect=coordinator, slots=slots, **options)
+        ctx.exit(Worker(settings).run())
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+if __name__ == "__main__":
+    main()
