@@ -1,0 +1,132 @@
+"""The journal of the scheduler, laid out in the store.
+
+    format              version of this layout
+    mark                the newest Mark
+    job:<id>            Admitted
+    job:<id>:log        what happened since, oldest first: one item for what one turn of the loop had to say
+    nodes               name -> where a node's blobs are (a node's outputs matter before its worker has come back)
+    types               name -> version of every job type that some worker ever offered
+
+A record is packed to plain values (`scheduler.journal.pack`) and these to msgpack. All that one turn appends to a job's
+log is one item, so a batch of a thousand results is one row. `Trimmed` and `Forgotten` delete what no longer matters in
+the same commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from ..errors import StoreError
+from ..scheduler.events import Accepted, Action, JobChanged, Release
+from ..scheduler.journal import Admitted, Forgotten, Mark, Record, Trimmed, pack, unpack
+from ..store import FORMAT, Store
+from ..wire.messages import Node
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+_node = msgspec.msgpack.Decoder(Node).decode
+
+
+class Journal:
+    """Appends records to the store and reads them back. Methods raise StoreError."""
+
+    def __init__(self, store: Store):
+        self._store = store
+        self._logs: dict[int, list[object]] = {}
+        self._synced = True
+        self.trouble = ""
+        """Why the store cannot be written; empty while it can."""
+        found = store.get("format")
+        if found is None:
+            store.set("format", b"%d" % FORMAT)
+            store.commit()
+        elif found != b"%d" % FORMAT:
+            raise StoreError(
+                f"the store has layout {found!r}, this version of DAF reads {FORMAT}: use the version that wrote it"
+            )
+        self.nodes = {name: _node(value) for name, value in store.hgetall("nodes").items()}
+        self.types = {name: value.decode() for name, value in store.hgetall("types").items()}
+
+    # ------------------------------------------------------------------------------------------------------ writing
+
+    def append(self, record: Record) -> None:
+        """Buffer a record for the next commit."""
+        if isinstance(record, Mark):
+            self._store.set("mark", _encode(pack(record)))
+        elif isinstance(record, Admitted):
+            self._store.set(f"job:{record.job}", _encode(pack(record)))
+        elif isinstance(record, (Trimmed, Forgotten)):
+            self._logs.pop(record.job, None)
+            self._store.delete(f"job:{record.job}:log")
+            if isinstance(record, Forgotten):
+                self._store.delete(f"job:{record.job}")
+        else:
+            log = self._logs.get(record.job)
+            if log is None:
+                log = self._logs[record.job] = []
+            log.append(pack(record))
+
+    def depends(self, action: Action) -> None:
+        """An action that tells the world something it may build on, or deletes something, waits for a synced commit. A
+        power cut may take any other record: its task would run again, with the same result."""
+        if isinstance(action, (Accepted, Release)) or (isinstance(action, JobChanged) and action.state.value in _ENDS):
+            self._synced = False
+
+    def remember_node(self, node: Node) -> None:
+        """Keep where a node's blobs are."""
+        if self.nodes.get(node.name) != node:
+            self.nodes[node.name] = node
+            self._store.hset("nodes", node.name, _encode(node))
+
+    def remember_types(self, types: dict[str, str]) -> None:
+        """Keep which job types there are."""
+        for name, version in types.items():
+            if self.types.get(name) != version:
+                self.types[name] = version
+                self._store.hset("types", name, version.encode())
+
+    @property
+    def dirty(self) -> bool:
+        """Whether there is something to commit."""
+        return bool(self._logs) or self._store.pending > 0
+
+    def commit(self) -> None:
+        """One transaction for all that was appended. When it raises StoreError, everything is still buffered and may be
+        tried again."""
+        for job, records in self._logs.items():
+            self._store.rpush(f"job:{job}:log", _encode(records))
+        self._logs.clear()
+        try:
+            self._store.commit(sync=not self._synced)
+        except StoreError as error:
+            self.trouble = str(error)
+            raise
+        self._synced = True
+        self.trouble = ""
+
+    # ------------------------------------------------------------------------------------------------------ reading
+
+    def read(self) -> Iterator[Record]:
+        """All records that still matter: the mark, then job by job in the order of their numbers."""
+        mark = self._store.get("mark")
+        if mark is not None:
+            yield self._record(_decode(mark))
+        numbers = sorted(int(key[4:]) for key in self._store.scan("job:") if not key.endswith(":log"))
+        for number in numbers:
+            admitted = self._store.get(f"job:{number}")
+            if admitted is not None:
+                yield self._record(_decode(admitted))
+            for item in self._store.lrange(f"job:{number}:log"):
+                for packed in _decode(item):
+                    yield self._record(packed)
+
+    def _record(self, packed: list[object]) -> Record:
+        try:
+            return unpack(packed)
+        except ValueError as error:
+            raise StoreError(f"the store holds something this version of DAF cannot read: {error}") from error
+
+
+_ENDS = frozenset(("done", "failed", "cancelled"))

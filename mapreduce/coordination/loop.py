@@ -1,0 +1,351 @@
+"""The coordinator's loop: one thread, one ROUTER.
+
+A turn receives what has come (bounded, so that one loud peer cannot keep the others waiting), lets the scheduler handle
+it, appends what has to last to the journal, commits once, and only then sends what depends on it. So the cost of
+durability is shared by all that happened in the turn, and the busier it is the more that is.
+
+What leaves falls in two kinds. Answers that depend on nothing durable (Welcome, Reregister, Pong) go out at once. All
+else waits for the commit. When the store fails (a full disk), it goes on waiting, new submissions are refused with the
+reason, jobs that were acknowledged are kept, and the commit is tried again every second.
+
+A worker is known by its routing id from Hello to its end, which shows in one of four ways: it says Bye; its lease runs
+out; it does not read; or its connection broke (see post.py), which tells of a killed worker within moments rather than
+at the end of its lease.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import socket
+import time
+
+import zmq
+
+from .. import __version__
+from ..errors import StoreError, WireError
+from ..scheduler import events as ev
+from ..scheduler.core import Scheduler
+from ..scheduler.settings import Settings
+from ..store import Store
+from ..wire import messages as m
+from ..wire import sockets
+from ..wire.typed import at_coordinator, clip, encode
+from ..working.host import host_id
+from . import inbound, outbound
+from .desk import Desk
+from .journal import Journal
+from .peers import Peers, WorkerPeer
+from .post import Post
+
+log = logging.getLogger("daf.coordinator")
+
+BATCH = 512
+"""Messages that one turn takes in at most."""
+TICK = 0.25
+"""Seconds between ticks of the scheduler."""
+RETRY_STORE = 1.0
+"""Seconds between attempts to commit to a store that failed."""
+REFUSALS = 20
+"""Refused workers that are remembered, for explanations."""
+
+
+class Coordinator:
+    """Serves on `bind` with the state in `store`. `run` returns after `stop`, which any thread may call; then `close`.
+
+    Raises:
+        Insecure: `bind` can be reached from other hosts.
+        StoreError: the store holds what this version cannot read.
+        OSError: the address cannot be bound.
+    """
+
+    def __init__(self, bind: str, store: Store, settings: Settings | None = None, *, name: str = ""):
+        self.settings = settings or Settings()
+        self.name = name or f"{platform.node()[:200]}-{os.getpid()}"
+        self.scheduler = Scheduler(self.settings)
+        self.journal = Journal(store)
+        self.peers = Peers()
+        self._store = store
+        self._stopping = False
+        self._accepted: list[ev.Accepted] = []
+        self._beats: dict[bytes, WorkerPeer] = {}
+        self._retry_at = self._tick_at = 0.0
+        self._malformed = 0
+        self.scheduler.restore(self.journal.read(), time.monotonic())
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        try:
+            self._socket, self.endpoint = sockets.router(self._context, bind)
+        except BaseException:
+            self._context.term()
+            raise
+        self.post = Post(self._socket, self.peers, host_id(), self.settings.lease)
+        self.desk = Desk(self.name, self.scheduler, self.journal, self.peers, self.post, self.handle)
+        self._hangups = sockets.Hangups(self._socket)
+        self._wake, self._woken = socket.socketpair()
+        for end in (self._wake, self._woken):
+            end.setblocking(False)
+        self._poller = zmq.Poller()
+        for thing in (self._socket, self._hangups.socket, self._woken):
+            self._poller.register(thing, zmq.POLLIN)
+
+    # ------------------------------------------------------------------------------------------------------ the loop
+
+    def run(self) -> None:
+        """Serve until `stop`."""
+        while not self._stopping:
+            self.turn(self._patience())
+
+    def stop(self) -> None:
+        """End `run` soon. May be called from another thread or a signal handler."""
+        self._stopping = True
+        try:
+            self._wake.send(b"x")
+        except OSError:  # the pipe is full: the loop is awake, or closed
+            return
+
+    def close(self) -> None:
+        """Commit what there is, close the socket and the store."""
+        try:
+            if self.journal.dirty:
+                self._commit(time.monotonic())
+        finally:
+            self._hangups.close()
+            self._socket.close(200)
+            self._context.term()
+            self._wake.close()
+            self._woken.close()
+            self._store.close()
+
+    def turn(self, seconds: float) -> None:
+        """Wait up to `seconds` for something to happen, and deal with all that has."""
+        ready = dict(self._poller.poll(max(0, int(seconds * 1000))))
+        now = time.monotonic()
+        if self._woken.fileno() in ready:
+            self._woken.recv(4096)
+        self._receive(now)
+        if self._hangups.socket in ready:
+            self._hangups.happened()
+            self.post.probe(now)
+        elif self.post.probe_at and now >= self.post.probe_at:
+            self.post.probe(now)
+        if now >= self._tick_at:
+            self._tick(now)
+        self._bury(now)
+        self._finish(now)
+
+    def _patience(self) -> float:
+        """How long to wait for something to happen. Who was found lost while sending is dealt with in the next turn, at
+        once."""
+        if self.post.lost or self.post.gone:
+            return 0.0
+        until = min(self._tick_at, self.desk.watchers.deadline() or self._tick_at, self.post.probe_at or self._tick_at)
+        return until - time.monotonic()
+
+    def _receive(self, now: float) -> None:
+        for _ in range(BATCH):
+            frames = sockets.receive(self._socket)
+            if frames is None:
+                return
+            try:
+                if len(frames) != 2:
+                    raise WireError(f"a peer sent {len(frames) - 1} frames where one was due")
+                self._take(frames[0], at_coordinator(frames[1]), now)
+            except WireError as error:
+                self._on_malformed(frames[0], error, now)
+
+    def _on_malformed(self, peer: bytes, error: WireError, now: float) -> None:
+        """Not a message: counted, logged now and then, and answered where it does not come from one of our workers."""
+        self._malformed += 1
+        if self._malformed & (self._malformed - 1) == 0:
+            log.warning("malformed message number %d: %s", self._malformed, error)
+        if peer not in self.peers.workers:
+            self.post.say(peer, m.Refused(clip(f"this is daf {__version__}, protocol {m.PROTOCOL}; {error}")), now)
+
+    def _tick(self, now: float) -> None:
+        self._tick_at = now + TICK
+        self.handle(ev.Tick(), now)
+        self.post.retry(now)
+        self.post.gone.extend(self.peers.silent_clients(now))
+
+    def _bury(self, now: float) -> None:
+        """Peers that cannot be reached any more."""
+        lost, self.post.lost = self.post.lost, []
+        for worker, reason in lost:
+            if self.peers.workers.get(worker.id) is worker:
+                self._lose(worker, reason, now)
+        gone, self.post.gone = self.post.gone, []
+        for client in gone:
+            self.desk.forget(client)
+
+    # ------------------------------------------------------------------------------------------------------- workers
+
+    def _take(self, peer: bytes, message: m.Message, now: float) -> None:
+        """Deal with one message."""
+        worker = self.peers.workers.get(peer)
+        if worker is not None:
+            worker.suspect = 0.0
+            self._from_worker(worker, message, now)
+            return
+        client = self.peers.clients.get(peer)
+        if client is not None:
+            self.peers.heard(client, now)
+            self.desk.take(client, message, now)
+        elif isinstance(message, m.Hello):
+            self._on_hello(peer, message, now)
+        elif isinstance(message, m.ClientHello):
+            self.desk.welcome(peer, message, now)
+        elif not isinstance(message, m.Bye):
+            self.post.say(peer, m.Reregister(), now)
+
+    def _from_worker(self, worker: WorkerPeer, message: m.Message, now: float) -> None:
+        name = worker.name
+        match message:
+            case m.Results():
+                worker.results += 1
+                self.handle(inbound.results(name, worker.hello.node.name, message), now)
+                self.desk.watchers.progressed(message.job)
+            case m.Beat():
+                worker.memory, worker.progress = message.memory, message.progress
+                self._beats[worker.id] = worker
+                self.handle(ev.Heartbeat(name, inbound.running(message.running)), now)
+                for said in message.progress:
+                    self.desk.watchers.progressed(said.task.job)
+            case m.Planned():
+                worker.results += 1
+                self.handle(inbound.planned(name, message), now)
+            case m.Finished():
+                worker.results += 1
+                self.handle(inbound.finished(name, message), now)
+            case m.Failed():
+                worker.results += 1
+                self.handle(inbound.failed(name, message), now)
+            case m.Draining():
+                self.handle(ev.WorkerDraining(name), now)
+            case m.Bye():
+                self._lose(worker, message.reason or "said goodbye", now)
+            case m.Hello():
+                self._on_hello(worker.id, message, now)
+            case _:
+                raise WireError(f"worker {name} sent a {type(message).__name__}, which only clients send")
+
+    def _on_hello(self, peer: bytes, hello: m.Hello, now: float) -> None:
+        """A worker, perhaps one that was here before under another routing id: then what it still holds moves over to
+        its new name before the old one leaves."""
+        wrong = inbound.difference(hello)
+        refusals = self.desk.refusals
+        refusals.pop(hello.worker, None)
+        if wrong:
+            while len(refusals) >= REFUSALS:
+                del refusals[next(iter(refusals))]
+            refusals[hello.worker] = f"worker {hello.worker} on {hello.node.host} was refused: {wrong}"
+            log.warning("%s", refusals[hello.worker])
+            self.post.say(peer, m.Refused(clip(wrong)), now)
+            return
+        before = [w for w in self.peers.workers.values() if w.id == peer or w.same_process(hello)]
+        worker = WorkerPeer(peer, hello, self.peers.fresh_name(hello.worker))
+        self.peers.add_worker(worker)
+        self.journal.remember_node(hello.node)
+        self.journal.remember_types(hello.plugins)
+        self.post.say(peer, m.Welcome(self.settings.heartbeat, self.settings.lease, self.name), now)
+        log.info("worker %s joined with %d slots, node %s", worker.name, hello.slots, hello.node.name)
+        self.handle(inbound.joined(hello, worker.name), now)
+        for old in before:
+            self._lose(old, "registered anew", now)
+
+    def _lose(self, worker: WorkerPeer, reason: str, now: float) -> None:
+        self.peers.drop_worker(worker)
+        if self._beats.get(worker.id) is worker:
+            del self._beats[worker.id]
+        log.info("worker %s left: %s", worker.name, reason)
+        self.handle(ev.WorkerLeft(worker.name, reason), now)
+
+    # ------------------------------------------------------------------------------------------------------- actions
+
+    def handle(self, event: ev.Event, now: float) -> None:
+        """Let the scheduler handle an event; carry out what it asks for, in order."""
+        for action in self.scheduler.handle(event, now):
+            if type(action) is ev.Persist:
+                self.journal.append(action.record)  # type: ignore[arg-type]
+                continue
+            self.journal.depends(action)
+            if type(action) is ev.Assign:
+                self._assign(action)
+            else:
+                self._carry_out(action, now)
+
+    def _assign(self, action: ev.Assign) -> None:
+        peer = self.peers.by_name.get(action.worker)
+        if peer is not None:
+            for message in outbound.assign(action, peer, self.scheduler, self.journal.nodes):
+                self.post.later(peer.id, message)
+
+    def _carry_out(self, action: ev.Action, now: float) -> None:
+        match action:
+            case ev.JobChanged(job):
+                self.desk.watchers.changed(job)
+            case ev.Accepted():
+                self._accepted.append(action)
+            case ev.Rejected(client, token, code, text, retry_after):
+                answer = m.Rejected(token, "full" if code == "full" else "bad-request", clip(text), retry_after)
+                self.post.say(client, answer, now)
+            case ev.Abort(worker, tasks):
+                if worker in self.peers.by_name:
+                    keys = tuple([outbound.key(task, attempt) for task, attempt in tasks])
+                    self.post.later(self.peers.by_name[worker].id, m.Abort(keys))
+            case ev.Expel(worker, reason):
+                if worker in self.peers.by_name:
+                    peer = self.peers.by_name[worker]
+                    log.warning("worker %s is given up: %s", worker, reason)
+                    self.peers.drop_worker(peer)
+                    self.post.later(peer.id, m.Reregister())
+            case ev.Release(job, units):
+                for peer in self.peers.workers.values():
+                    if not units:
+                        peer.told.pop(job, None)
+                    self.post.later(peer.id, m.Release(job, units))
+            case ev.Diverged(task, first, second):
+                log.error(
+                    "two attempts of %s gave different bytes (%s on %s, %s on %s): the job type is not deterministic",
+                    task, first.blob, first.node, second.blob, second.node,
+                )  # fmt: skip
+
+    # ------------------------------------------------------------------------------------------- commit, then sending
+
+    def _finish(self, now: float) -> None:
+        """The end of a turn: one commit, then all that waited for it."""
+        if self.journal.dirty and not (self.journal.trouble and now < self._retry_at):
+            self._commit(now)
+        safe = not self.journal.trouble
+        if safe:
+            accepted, self._accepted = self._accepted, []
+            for action in accepted:
+                self.post.send(action.client, encode(m.Accepted(action.token, action.job)), now)
+            self.post.flush(now)
+        for worker in self._beats.values():
+            if safe:
+                worker.acked = worker.results
+            self.post.say(worker.id, m.Ack(worker.acked), now)
+        self._beats.clear()
+        self.desk.tell_watchers(now)
+
+    def _commit(self, now: float) -> None:
+        before = self.journal.trouble
+        try:
+            self.journal.commit()
+        except StoreError as error:
+            if not before:
+                log.error("%s", error)
+            self._retry_at = now + RETRY_STORE
+            self._take_back(now)
+            return
+        if before:
+            log.warning("the store can be written again")
+
+    def _take_back(self, now: float) -> None:
+        """Submissions that could not be committed were never acknowledged: refuse and cancel them."""
+        accepted, self._accepted = self._accepted, []
+        for action in accepted:
+            self.desk.refuse(action.client, action.token, now)
+            reason = f"refused, since the coordinator could not write its store: {self.journal.trouble}"
+            self.handle(ev.CancelRequested(action.job, reason), now)

@@ -1,0 +1,106 @@
+"""Sending: what may go at once, what waits for the commit, and who cannot be reached.
+
+Sends never block. A worker that does not read as fast as we write has a backlog, in order and bounded; one that has no
+route has a moment to be back, because connections heal, and then it is lost. Both end up in `lost`, which the loop
+empties: nothing is handled in the middle of sending.
+
+libzmq does not say whose connection broke, only that one did. Then every worker is sent an Ack that says nothing new,
+and those that have no route show.
+"""
+
+from __future__ import annotations
+
+import zmq
+
+from ..wire import messages as m
+from ..wire import sockets
+from ..wire.sockets import Sent
+from ..wire.typed import encode
+from .peers import ClientPeer, Peers, WorkerPeer
+
+RECONNECT = 1.5
+"""Seconds that a worker without a route has to be back."""
+RECONNECT_HERE = 0.1
+"""The same for a worker on this host, whose connection hardly ever breaks but with the worker."""
+BACKLOG = 4_096
+"""Frames kept for a worker that does not read; beyond that it is given up."""
+
+
+class Post:
+    """All that leaves the coordinator's socket. `outbox` waits for the commit; `lost` and `gone` are peers that cannot
+    be reached any more; `probe_at` is when to look again at those that had no route (0: there is none).
+
+    Args:
+        socket: the bound ROUTER.
+        peers: who is connected.
+        host: id of this host, as workers give it.
+        lease: seconds after which a worker that does not read is given up.
+    """
+
+    def __init__(self, socket: zmq.Socket[bytes], peers: Peers, host: str, lease: float):
+        self._socket = socket
+        self._peers = peers
+        self._host = host
+        self._lease = lease
+        self.outbox: list[tuple[bytes, bytes]] = []
+        self.lost: list[tuple[WorkerPeer, str]] = []
+        self.gone: list[ClientPeer] = []
+        self.probe_at = 0.0
+
+    def later(self, peer: bytes, message: m.Message) -> None:
+        """Send with the next `flush`, after the commit."""
+        self.outbox.append((peer, encode(message)))
+
+    def flush(self, now: float) -> None:
+        """The commit is done: send all that waited for it."""
+        outbox, self.outbox = self.outbox, []
+        for peer, frame in outbox:
+            self.send(peer, frame, now)
+
+    def say(self, peer: bytes, message: m.Message, now: float) -> None:
+        """Send at once what depends on nothing durable."""
+        self.send(peer, encode(message), now)
+
+    def send(self, peer: bytes, frame: bytes, now: float) -> None:
+        """Send a frame at once, or put it behind what waits for that peer."""
+        worker = self._peers.workers.get(peer)
+        if worker is not None and worker.backlog:
+            worker.backlog.append(frame)
+            return
+        outcome = sockets.send_to(self._socket, peer, frame)
+        if outcome is Sent.YES:
+            return
+        if worker is not None:
+            worker.stuck = now
+            worker.backlog.append(frame)
+            if outcome is Sent.GONE:
+                self._suspect(worker, now)
+        elif outcome is Sent.GONE and peer in self._peers.clients:
+            self.gone.append(self._peers.clients[peer])
+
+    def retry(self, now: float) -> None:
+        """Try again what workers could not take. Call it a few times a second."""
+        for worker in self._peers.workers.values():
+            while worker.backlog and sockets.send_to(self._socket, worker.id, worker.backlog[0]) is Sent.YES:
+                worker.backlog.popleft()
+                worker.stuck, worker.suspect = now, 0.0
+            if len(worker.backlog) > BACKLOG or (worker.backlog and now - worker.stuck > self._lease):
+                self.lost.append((worker, "it does not read what it is sent"))
+
+    def probe(self, now: float) -> None:
+        """Find out which workers have no route."""
+        self.probe_at = 0.0
+        for worker in self._peers.workers.values():
+            outcome = sockets.send_to(self._socket, worker.id, encode(m.Ack(worker.acked)))
+            if outcome is Sent.GONE:
+                self._suspect(worker, now)
+            elif outcome is Sent.YES:
+                worker.suspect = 0.0
+
+    def _suspect(self, worker: WorkerPeer, now: float) -> None:
+        worker.suspect = worker.suspect or now
+        until = worker.suspect + (RECONNECT_HERE if worker.hello.node.host == self._host else RECONNECT)
+        if now >= until:
+            self.lost.append((worker, "its connection broke"))
+        else:
+            self.probe_at = min(self.probe_at or until, until)
