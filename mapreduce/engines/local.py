@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class LocalEngine:
         task_seconds: seconds of one task, 0 for no limit.
         data_dir: where the engine makes its temporary folder; by default in memory, when there is room.
         plugins: specs of job types beyond those that are installed (see `mapreduce.plugins.add`).
+        settings: of the coordinator's scheduler, by name (see `mapreduce.scheduler.settings`).
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class LocalEngine:
         task_seconds: float = 0.0,
         data_dir: str | Path | None = None,
         plugins: Sequence[str] = (),
+        settings: Mapping[str, float] | None = None,
     ):
         workers = len(os.sched_getaffinity(0)) if workers is None else workers
         if workers < 1:
@@ -61,6 +63,7 @@ class LocalEngine:
         self.task_memory = int(memory_total() * MEMORY_SHARE) // workers if task_memory is None else task_memory
         self.task_seconds = task_seconds
         self._plugins = list(plugins)
+        self._settings = dict(settings or {})
         self._offer: dict[str, str] = {}
         self._place = _Place(None if data_dir is None else Path(data_dir).absolute())
         self._crew: Crew | None = None
@@ -134,6 +137,8 @@ class LocalEngine:
     def _start_coordinator(self, crew: Crew) -> None:
         store = f"sqlite:///{self._place.path / 'store.sqlite'}"
         arguments = ["--bind", self.endpoint, "--store", store]
+        for name, value in self._settings.items():
+            arguments += ["--set", f"{name}={value}"]
         crew.add(
             "coordinator", "mapreduce.coordinator", arguments, self._place.path / "coordinator.log", (signal.SIGTERM,)
         )

@@ -47,7 +47,12 @@ def test_a_segmentation_fault_shows_the_users_frames(coordinator, worker):
 def test_an_exception_begins_with_the_users_frames(coordinator, worker):
     worker()
     error = harm(coordinator, "raise")
-    assert (error.kind, error.type, error.message, error.input) == ("exception", "ValueError", "three is too many", "map 3: 3")
+    assert (error.kind, error.type, error.message, error.input) == (
+        "exception",
+        "ValueError",
+        "three is too many",
+        "map 3: 3",
+    )
     first = error.traceback.splitlines()[1]
     assert "jobs.py" in first, error.traceback
 
