@@ -1,0 +1,247 @@
+"""A trained radiance field: density and view-dependent colour on a sparse grid, and its one file format.
+
+The file (`docs/field-format.md` has every byte) is a magic line, a JSON header and raw little-endian arrays. Values are
+kept as 16-bit floats; a `Field` holds exactly what its file holds, so saving, loading and saving again gives the same
+bytes, and every figure measured on a field in memory is true of the file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nerf_plugin.grid import Grid
+from nerf_plugin.kernels import march as marching
+from nerf_plugin.kernels.lattice import inside, interpolate
+
+MAGIC = b"DAF radiance field 1\n"
+_LANES = [0, 1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15]
+_ARRAYS = {"places": "<i8", "present": "<u8", "occupied": "<u8", "values": "<f2"}
+_MAX_HEADER = 1 << 20
+
+
+class FieldError(ValueError):
+    """A field file that cannot be read; says which, what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """rgb (H, W, 3) float32, 0..1 over the background; alpha (H, W) float32; depth (H, W) float32: world distance along
+    the ray at which half of the light is gone, 0 where alpha < 0.5."""
+
+    rgb: np.ndarray
+    alpha: np.ndarray
+    depth: np.ndarray
+
+
+class Field:
+    """Density and colour in the world frame of the photos.
+
+    grid: the sparse lattice. rows: (N, 16) float32 in the layout of `kernels.march`; lanes 4, 8 and 12 are ignored.
+    density: optical density per world unit where softplus(raw + shift) is 1.
+    """
+
+    def __init__(self, grid: Grid, rows: np.ndarray, density: float, shift: float) -> None:
+        if rows.shape != (grid.rows, 16):
+            raise FieldError(f"the grid has {grid.rows} voxels but rows have shape {rows.shape}, not ({grid.rows}, 16)")
+        self.grid = grid
+        self.density, self.shift = float(density), float(shift)
+        self._rows = np.zeros(rows.shape, np.float32)
+        self._rows[:, _LANES] = np.clip(rows[:, _LANES], -65504, 65504).astype(np.float16)
+
+    @property
+    def lo(self) -> np.ndarray:
+        """(3,) float64 world position of voxel (0, 0, 0)."""
+        return self.grid.lo
+
+    @property
+    def voxel(self) -> float:
+        """Edge of a voxel in world units."""
+        return self.grid.voxel
+
+    @property
+    def resolution(self) -> tuple[int, int, int]:
+        """Voxels along x, y, z."""
+        return self.grid.resolution
+
+    @property
+    def bounds(self) -> np.ndarray:
+        """(2, 3) float64 world box outside which the field is empty."""
+        return self.grid.bounds
+
+    @property
+    def rows(self) -> np.ndarray:
+        """(N, 16) float32 raw values, read-only."""
+        view = self._rows.view()
+        view.flags.writeable = False
+        return view
+
+    def _at(self, points: np.ndarray, lanes: int) -> tuple[np.ndarray, np.ndarray]:
+        local = ((np.asarray(points, np.float64).reshape(-1, 3) - self.grid.lo) / self.grid.voxel).astype(np.float32)
+        values = np.empty((len(local), lanes), np.float32)
+        alive = np.empty(len(local), np.uint8)
+        grid = self.grid
+        interpolate(self._rows, lanes, grid.table, grid.shape, grid.first, grid.present, local, 0.0, values)
+        inside(grid.table, grid.shape, grid.occupied, local, alive)
+        return values, alive.astype(bool)
+
+    def sigma(self, points: np.ndarray) -> np.ndarray:
+        """Density per world unit at points (N, 3): (N,) float32, 0 outside alive cells."""
+        values, alive = self._at(points, 1)
+        depth = np.logaddexp(np.float32(0), values[:, 0] + np.float32(self.shift)) * np.float32(self.density)
+        return np.where(alive, depth, np.float32(0))
+
+    def color(self, points: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        """Colour at points (N, 3) seen along unit directions (N, 3) or (3,): (N, 3) float32, 0..1, in the photos' sRGB
+        values. Where there is no voxel at all: mid-grey.
+        """
+        values, _ = self._at(points, 16)
+        d = np.broadcast_to(np.asarray(directions, np.float32), (len(values), 3))
+        raw = marching.SH0 * values[:, 1:4]
+        for axis in range(3):
+            raw = raw + marching.SH1 * d[:, axis : axis + 1] * values[:, 4 * axis + 5 : 4 * axis + 8]
+        return (1 / (1 + np.exp(-raw))).astype(np.float32)
+
+    def render(self, camera: Any, background: tuple[float, float, float] = (1.0, 1.0, 1.0), step: float = 0.5,
+               samples: int = 1) -> Rendering:  # fmt: skip
+        """The picture a `nerf_plugin.cameras.Camera` takes of the field.
+
+        step: distance of samples in voxels. samples: rays along each side of a pixel, averaged (depth: the nearest).
+        """
+        h, w = camera.height, camera.width
+        total = np.zeros((h * w, 4), np.float32)
+        depth = np.zeros(h * w, np.float32)
+        xs, ys = np.tile(np.arange(w), h), np.repeat(np.arange(h), w)
+        for a in range(samples):
+            for b in range(samples):
+                u, v = (a + 0.5) / samples - 0.5, (b + 0.5) / samples - 0.5
+                origin, directions = camera.rays(xs + u, ys + v)
+                out = self.trace(origin, directions, background, step)
+                total += out[:, :4]
+                depth = np.where((depth == 0) | ((out[:, 4] > 0) & (out[:, 4] < depth)), out[:, 4], depth)
+        total /= samples * samples
+        alpha = total[:, 3].reshape(h, w)
+        rgb = np.clip(total[:, :3], 0, 1).reshape(h, w, 3)
+        return Rendering(rgb, alpha, np.where(alpha >= 0.5, depth.reshape(h, w), np.float32(0)))
+
+    def trace(
+        self, origins: np.ndarray, directions: np.ndarray, background: Any = (1.0, 1.0, 1.0), step: float = 0.5
+    ) -> np.ndarray:
+        """Colour, alpha and median distance along rays: (N, 5) float32.
+
+        origins: (N, 3) or (3,) world; directions: (N, 3) unit. Distance is 0 for rays that stay more than half clear.
+        """
+        grid, count = self.grid, len(directions)
+        rays = np.empty((count, 6), np.float32)
+        rays[:, :3] = (np.asarray(origins, np.float64) - grid.lo) / grid.voxel
+        rays[:, 3:] = directions
+        back = np.empty((count, 3), np.float32)
+        back[:] = background
+        out = np.empty(count * 5, np.float32)
+        work, corner = marching.scratch()
+        none, rows = np.zeros(0, np.float32), self._rows.reshape(-1)
+        marching.march(
+            rows, none, np.zeros(0, np.uint8), grid.table, grid.shape, grid.first, grid.present, grid.occupied,
+            grid.box, rays.reshape(-1), none, back.reshape(-1), none, count, -1, step,
+            self.density * grid.voxel * step, self.shift, 0.0, 0.0, 1e-4, False, out, work, corner,
+        )  # fmt: skip
+        out = out.reshape(-1, 5)
+        out[:, 4] *= grid.voxel
+        return out
+
+    def to_bytes(self) -> bytes:
+        """The file's content: a function of the field alone, the same bytes everywhere."""
+        plain = self.grid.to_plain()
+        arrays = {**{k: plain[k] for k in ("places", "present", "occupied")}, "values": self._rows[:, _LANES]}
+        blocks, layout, offset = [], {}, 0
+        for name, kind in _ARRAYS.items():
+            data = np.ascontiguousarray(arrays[name], kind)
+            layout[name] = {"type": kind, "shape": list(data.shape), "offset": offset}
+            blocks.append(data.tobytes() + bytes(-data.nbytes % 64))
+            offset += len(blocks[-1])
+        header = json.dumps(
+            {
+                "lo": plain["lo"].tolist(),
+                "voxel": plain["voxel"],
+                "bricks": plain["bricks"],
+                "density": self.density,
+                "shift": self.shift,
+                "sh_degree": 1,
+                "arrays": layout,
+            },
+            sort_keys=True,
+        ).encode()
+        start = MAGIC + f"{len(header)}\n".encode() + header
+        return start + bytes(-len(start) % 64) + b"".join(blocks)
+
+    def save(self, path: Path | str) -> None:
+        """Writes the file by atomic rename."""
+        path = Path(path)
+        draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            draft.write_bytes(self.to_bytes())
+            os.replace(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Field:
+        """Reads a file. Raises FieldError if it is not a field, is cut short or contradicts itself."""
+        return cls.from_bytes(Path(path).read_bytes(), str(path))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, name: str = "field") -> Field:
+        """The inverse of `to_bytes`."""
+        again = "Train it again, or copy it again from where it came from."
+        if not data.startswith(MAGIC):
+            raise FieldError(f"{name}: not a DAF radiance field (version 1). {again}")
+        try:
+            end = data.index(b"\n", len(MAGIC), len(MAGIC) + 12)
+            size = int(data[len(MAGIC) : end])
+            if not 0 < size < _MAX_HEADER:
+                raise ValueError(f"its header claims {size} bytes")
+            header = json.loads(data[end + 1 : end + 1 + size])
+            start = end + 1 + size
+            start += -start % 64
+            arrays = {}
+            for key, kind in _ARRAYS.items():
+                entry = header["arrays"][key]
+                shape = [int(n) for n in entry["shape"]]
+                if entry["type"] != kind or min(shape) < 0 or int(entry["offset"]) < 0:
+                    raise ValueError(f"its array {key!r} is described wrongly")
+                arrays[key] = np.frombuffer(data, kind, int(np.prod(shape)), start + int(entry["offset"])).reshape(
+                    shape
+                )
+            grid = Grid.from_plain({**header, **arrays})
+            _check(grid)
+            rows = np.zeros((len(arrays["values"]), 16), np.float32)
+            rows[:, _LANES] = arrays["values"]
+            return cls(grid, rows, float(header["density"]), float(header["shift"]))
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise FieldError(f"{name}: damaged field file: {error}. {again}") from error
+
+
+def _check(grid: Grid) -> None:
+    """What the kernels rely on: places in order and inside, every alive cell with its eight voxels."""
+    cells = int(grid.shape.prod())
+    places = grid.places
+    if min(grid.bricks) < 1 or cells > 1 << 31 or not grid.voxel > 0 or not np.isfinite(grid.lo).all():
+        raise ValueError("its lattice makes no sense")
+    if not (len(places) == len(grid.present) == len(grid.occupied)):
+        raise ValueError("its brick arrays differ in length")
+    if len(places) and (places[0] < 0 or places[-1] >= cells or (np.diff(places) <= 0).any()):
+        raise ValueError("its bricks are out of order")
+    x, y, z = grid.resolution
+    alive = grid.alive()
+    has = np.zeros((x + 1, y + 1, z + 1), bool)
+    voxels = grid.voxels()
+    has[voxels[:, 0], voxels[:, 1], voxels[:, 2]] = True
+    for corner in range(8):
+        a, b, c = corner >> 2, (corner >> 1) & 1, corner & 1
+        if (alive & ~has[a : a + x, b : b + y, c : c + z]).any():
+            raise ValueError("an alive cell lacks a corner")

@@ -1,0 +1,91 @@
+"""Kernels on pixels: rays with their targets from one view, and resampling for the image pyramid."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nerf_plugin.kernels import kernel
+
+
+@kernel
+def rays_of_pixels(pixels, width, chosen, camera, lo, voxel, rays, target, at):
+    """Writes rays and targets of the pixels `chosen` from position `at` on.
+
+    pixels: (H*W*4,) uint8 premultiplied; chosen: (n,) int32 row-major pixel numbers; camera: (16,) float64 rotation
+    (row-major camera-to-world), position, fx, fy, cx, cy in pixels of this image; rays: (R*6,) origin in voxel units
+    and unit direction; target: (R*4,) colour and alpha in 0..1. Pixel centres at + 1/2.
+    """
+    ox, oy, oz = (camera[9] - lo[0]) / voxel, (camera[10] - lo[1]) / voxel, (camera[11] - lo[2]) / voxel
+    for n in range(len(chosen)):
+        p = chosen[n]
+        v = p // width
+        u = p - v * width
+        x, y = (u + 0.5 - camera[14]) / camera[12], -(v + 0.5 - camera[15]) / camera[13]
+        a = camera[0] * x + camera[1] * y - camera[2]
+        b = camera[3] * x + camera[4] * y - camera[5]
+        c = camera[6] * x + camera[7] * y - camera[8]
+        s = 1.0 / np.sqrt(a * a + b * b + c * c)
+        r = (at + n) * 6
+        rays[r], rays[r + 1], rays[r + 2] = ox, oy, oz
+        rays[r + 3], rays[r + 4], rays[r + 5] = a * s, b * s, c * s
+        for i in range(4):
+            target[(at + n) * 4 + i] = np.float32(pixels[np.int64(p) * 4 + i]) * np.float32(1.0 / 255.0)
+
+
+@kernel
+def premultiply(image, out):
+    """Straight-alpha RGBA (H, W, 4) uint8 to premultiplied, rounded to nearest."""
+    for v in range(image.shape[0]):
+        for u in range(image.shape[1]):
+            alpha = np.int32(image[v, u, 3])
+            for i in range(3):
+                out[v, u, i] = (np.int32(image[v, u, i]) * alpha + 127) // 255
+            out[v, u, 3] = alpha
+
+
+@kernel
+def halve(image, out):
+    """Mean of 2 x 2 pixels, (H, W, 4) uint8 to (H // 2, W // 2, 4), rounded; a last odd row or column is dropped."""
+    for v in range(out.shape[0]):
+        for u in range(out.shape[1]):
+            for i in range(4):
+                total = np.int32(image[2 * v, 2 * u, i]) + np.int32(image[2 * v, 2 * u + 1, i])
+                total += np.int32(image[2 * v + 1, 2 * u, i]) + np.int32(image[2 * v + 1, 2 * u + 1, i])
+                out[v, u, i] = (total + 2) >> 2
+
+
+@kernel
+def dilate(mask, radius, out):
+    """Largest value within a square of `radius` pixels; mask, out (H, W) uint8."""
+    h, w = mask.shape
+    rowwise = np.empty_like(mask)
+    for v in range(h):
+        for u in range(w):
+            best = mask[v, u]
+            for d in range(max(0, u - radius), min(w, u + radius + 1)):
+                best = max(best, mask[v, d])
+            rowwise[v, u] = best
+    for v in range(h):
+        for u in range(w):
+            best = rowwise[v, u]
+            for d in range(max(0, v - radius), min(h, v + radius + 1)):
+                best = max(best, rowwise[d, u])
+            out[v, u] = best
+
+
+@kernel
+def tile_order(mask, tile, out):
+    """Row-major numbers of the set pixels, tile by tile (rows of tiles, row-major inside): neighbours stay together.
+
+    mask: (H, W) uint8; out: int32, long enough. Returns how many.
+    """
+    h, w = mask.shape
+    n = 0
+    for ty in range(0, h, tile):
+        for tx in range(0, w, tile):
+            for v in range(ty, min(h, ty + tile)):
+                for u in range(tx, min(w, tx + tile)):
+                    if mask[v, u]:
+                        out[n] = v * w + u
+                        n += 1
+    return n

@@ -1,0 +1,97 @@
+"""The first grid, and the step from one grid to the next finer one.
+
+First: the visual hull (Laurentini 1994). A voxel that some view sees outside its mask, dilated by a ring, is empty. The
+box is tightened to the hull before the first level's lattice is laid. Without masks every voxel of the box stays.
+
+Next: a voxel stays if it is opaque enough over one voxel and some ray reached it; a cell stays alive if it or one of
+its neighbours has such a corner; a cell of the finer lattice is alive if its centre lies in one. Raw values are
+interpolated, moments start anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nerf_plugin.grid import EDGE, Grid, lattice
+from nerf_plugin.kernels.lattice import carve, interpolate
+from nerf_plugin.training.settings import Settings
+from nerf_plugin.training.tasks import density, shift
+from nerf_plugin.training.views import rung_camera
+
+EMPTY = -2.0
+"""Raw density that a voxel without a row counts with when a finer grid starts from it."""
+
+
+def hull(views: Sequence[Mapping[str, Any]], lo: np.ndarray, voxel: float, shape: Sequence[int],
+         start: int = 0, stop: int | None = None) -> np.ndarray:  # fmt: skip
+    """(stop - start, Y, Z) uint8: which voxels of an x-slab of a lattice lie inside all masks."""
+    stop = shape[0] if stop is None else stop
+    keep = np.ones((stop - start, shape[1], shape[2]), np.uint8)
+    for view in views:
+        if not view["opaque"]:
+            camera = rung_camera(view["camera"], view["mask_rung"])
+            carve(keep, start, np.asarray(lo, np.float64), float(voxel), camera, view["mask"])
+    return keep
+
+
+def _cells_of_voxels(keep: np.ndarray, margin: int) -> np.ndarray:
+    """A cell is set if a voxel among its corners, or within `margin` cells of it, is set."""
+    cells = keep.astype(bool)
+    for axis in range(3):
+        grown = cells.copy()
+        for offset in range(-margin, margin + 2):
+            source = [slice(None)] * 3
+            goal = [slice(None)] * 3
+            source[axis] = slice(max(0, offset), cells.shape[axis] + min(0, offset))
+            goal[axis] = slice(max(0, -offset), cells.shape[axis] + min(0, -offset))
+            grown[tuple(goal)] |= cells[tuple(source)]
+        cells = grown
+    return cells
+
+
+def initial(
+    settings: Settings, views: Sequence[Mapping[str, Any]], bounds: np.ndarray
+) -> tuple[np.ndarray, Grid, np.ndarray]:
+    """Box (2, 3) float64, grid and rows (N, 16) float32 to begin with.
+
+    bounds: (2, 3) world box that holds the subject. Raises ValueError when the masks leave nothing of it.
+    """
+    bounds = np.asarray(bounds, np.float64)
+    lo, voxel, bricks = lattice(bounds[0], bounds[1], settings.hull_resolution)
+    found = np.argwhere(hull(views, lo, voxel, [EDGE * b for b in bricks]))
+    if len(found) == 0:
+        raise ValueError(
+            "the masks of the views have no point of the bounding box in common: are the poses right, and in the frame "
+            "of the box? `daf nerf check` shows where views disagree"
+        )
+    box = np.stack([lo + (found.min(0) - 1.5) * voxel, lo + (found.max(0) + 1.5) * voxel])
+    box = np.stack([np.maximum(box[0], bounds[0]), np.minimum(box[1], bounds[1])])
+    lo, voxel, bricks = lattice(box[0], box[1], settings.levels[0].resolution)
+    keep = hull(views, lo, voxel, [EDGE * b for b in bricks])
+    grid = Grid.from_cells(_cells_of_voxels(keep, 0), lo, voxel, lo, voxel, bricks)
+    return box, grid, np.zeros((grid.rows, 16), np.float32)
+
+
+def finer_grid(settings: Settings, level: int, box: np.ndarray, grid: Grid, rows: np.ndarray) -> Grid:
+    """The topology of level `level`, from the grid and rows of the one before."""
+    depth = np.logaddexp(0, rows[:, 0].astype(np.float64) + shift(settings)) * density(settings, box) * grid.voxel
+    keep = (depth > -np.log1p(-settings.prune_alpha)) & (rows[:, 12] > 0)
+    voxels = grid.voxels()[keep]
+    dense = np.zeros(grid.resolution, bool)
+    dense[voxels[:, 0], voxels[:, 1], voxels[:, 2]] = True
+    cells = _cells_of_voxels(dense, 1) & grid.alive()
+    lo, voxel, bricks = lattice(box[0], box[1], settings.levels[level].resolution)
+    return Grid.from_cells(cells, grid.lo, grid.voxel, lo, voxel, bricks)
+
+
+def resample(old: Grid, rows: np.ndarray, new: Grid, start: int = 0, stop: int | None = None) -> np.ndarray:
+    """(n, 16) float32 rows of bricks start..stop of the new grid: interpolated values, moments and weights zero."""
+    world = new.lo + new.voxels(start, stop) * new.voxel
+    points = ((world - old.lo) / old.voxel).astype(np.float32)
+    out = np.empty((len(points), 16), np.float32)
+    interpolate(rows, 16, old.table, old.shape, old.first, old.present, points, EMPTY, out)
+    out[:, [4, 8, 12]] = 0
+    return out

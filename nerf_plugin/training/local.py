@@ -1,0 +1,51 @@
+"""Training in one process: the same functions in the same order as the job calls them, hence the same bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nerf_plugin.field import Field
+from nerf_plugin.grid import Grid
+from nerf_plugin.training.levels import finer_grid, initial, resample
+from nerf_plugin.training.schedule import RoundPlan, plan
+from nerf_plugin.training.settings import Settings
+from nerf_plugin.training.tasks import Scratch, density, map_task, reduce_task, shift
+from nerf_plugin.training.views import prepare_view
+
+Report = Callable[[RoundPlan, Mapping[str, float], Callable[[], Field]], None]
+
+
+def make_field(settings: Settings, box: np.ndarray, grid: Grid, rows: np.ndarray) -> Field:
+    """The field that a grid and its rows describe."""
+    return Field(grid, rows, density(settings, box), shift(settings))
+
+
+def train_views(settings: Settings, views: Sequence[Mapping[str, Any]], bounds: np.ndarray,
+                report: Report | None = None) -> Field:  # fmt: skip
+    """Trains on prepared views. `report` is called after each round with its plan, figures and a maker of the field."""
+    box, grid, rows = initial(settings, views, bounds)
+    scratch = Scratch()
+    for number in range(settings.rounds):
+        now = plan(settings, number, len(views))
+        if now.index == 0 and number:
+            finer = finer_grid(settings, now.level, box, grid, rows)
+            grid, rows = finer, resample(grid, rows, finer)
+        outputs = [map_task(settings, now, task, box, grid, rows, views, scratch) for task in range(settings.tasks)]
+        rows = np.concatenate([
+            reduce_task(settings, now, start, rows[start:stop], [packets[part] for packets, _ in outputs])
+            for part, (_, _, start, stop) in enumerate(grid.ranges(settings.parts))
+        ])  # fmt: skip
+        if report:
+            figures = {key: sum(stats[key] for _, stats in outputs) for key in outputs[0][1]}
+            grid_, rows_ = grid, rows
+            report(now, figures, lambda: make_field(settings, box, grid_, rows_))
+    return make_field(settings, box, grid, rows)
+
+
+def train(dataset: Any, settings: Settings, report: Report | None = None) -> Field:
+    """Trains on the views of a `nerf_plugin.datasets.Dataset`."""
+    views = [prepare_view(settings, i, view.camera, view.image()) for i, view in enumerate(dataset.views)]
+    return train_views(settings, views, dataset.bounds, report)

@@ -1,0 +1,82 @@
+"""Which round does what: pure functions of the settings, the round's number and the photos' sizes.
+
+Every view has its own endless stream of ray chunks (a fresh permutation of its candidate tiles each epoch); a round
+reads the next few chunks of each of its views. So all views are seen equally often, no pixel twice before all were
+seen once, and what a task reads depends on nothing but (settings, round, task).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from nerf_plugin.training.settings import Settings
+
+CHUNK = 64
+"""Rays that stay together: the pixels of one 8 x 8 tile, where all of it is wanted."""
+
+MIN_CHUNKS = 4
+
+
+@dataclass(frozen=True)
+class RoundPlan:
+    """One round. level, index (within the level), first and last (of the level); rates of this round; `every`: a view
+    takes part in every so many-th round; `chunks` of CHUNK rays from each view that does."""
+
+    number: int
+    level: int
+    index: int
+    last: bool
+    every: int
+    chunks: int
+    rate_sigma: float
+    rate_color: float
+    rate_sh: float
+
+    def views(self, count: int, task: int, tasks: int) -> range:
+        """Numbers of the views of map task `task`, out of `count` views: fixed shards, taken in turn."""
+        members = range(task, count, tasks)
+        return members[self.index % self.every :: self.every]
+
+    @property
+    def position(self) -> int:
+        """First chunk of each view's stream to read."""
+        return self.index // self.every * self.chunks
+
+
+def plan(settings: Settings, number: int, views: int) -> RoundPlan:
+    """The plan of round `number` (0-based) for so many views. Raises IndexError past the last round."""
+    if not 0 <= number < settings.rounds:
+        raise IndexError(f"round {number} of {settings.rounds}")
+    start = 0
+    for level, spec in enumerate(settings.levels):
+        if number < start + spec.rounds:
+            break
+        start += spec.rounds
+    done = sum(s.rounds * s.rays for s in settings.levels[:level]) + (number - start) * spec.rays
+    decay = settings.rate_end ** (done / settings.rays)
+    wanted = spec.rays / CHUNK
+    every = max(1, min(math.ceil(views / settings.tasks), round(views * MIN_CHUNKS / wanted)))
+    chunks = max(1, round(wanted * every / views))
+    return RoundPlan(
+        number=number, level=level, index=number - start, last=number == start + spec.rounds - 1, every=every,
+        chunks=chunks, rate_sigma=settings.rate_sigma * decay, rate_color=settings.rate_color * decay,
+        rate_sh=settings.rate_sh,
+    )  # fmt: skip
+
+
+def rung(width: int, height: int, resolution: int) -> int:
+    """How often to halve an image for a grid: so that a pixel of it covers about two thirds of a voxel, or one half."""
+    return max(0, round(math.log2(max(width, height) / resolution) - 0.6))
+
+
+def rungs(settings: Settings, width: int, height: int) -> list[int]:
+    """The rungs of the image pyramid that a run needs, ascending."""
+    return sorted({rung(width, height, level.resolution) for level in settings.levels})
+
+
+def generator(seed: int, *counter: int) -> np.random.Generator:
+    """A generator for one place of a run: the same for the same numbers, independent for different ones."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *counter])))

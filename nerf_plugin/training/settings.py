@@ -1,0 +1,76 @@
+"""What a training run does, as data: levels, rates, weights; and the presets that name good choices.
+
+A level trains one grid on one rung of the image pyramid; the next level's grid is finer and starts from it. All numbers
+that decide the result are here, none depends on the machine or on how many workers there are. `docs/radiance-fields.md`
+keeps the measurements behind them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+
+@dataclass(frozen=True)
+class Level:
+    """One grid. resolution: cells along the box's longest side. rounds: optimiser steps. rays: of one round."""
+
+    resolution: int
+    rounds: int
+    rays: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides a training run, apart from the photos.
+
+    levels: coarse to fine. tasks: map tasks of a round (logical shards: fixed by the job, never by the number of
+    workers). parts: reduce tasks of a round. step: distance of samples in voxels. stop: transmittance at which a ray
+    ends. rate_*: learning rates of raw density, of colour, and of degree-1 SH relative to colour; all fall by
+    `rate_end` over the run, geometrically. beta: decay of second moments. alpha_start: opacity of one voxel of the
+    first grid. reference: the unit of density is 1 / (box side / reference). alpha_weight, point_weight: lambda_a,
+    lambda_p of `kernels.march`. prune_alpha: voxels with less opacity over one voxel do not stay alive at the next
+    level, unless a neighbour does. ring: pixels around masks that are trained on; outside: fraction of all others.
+    """
+
+    levels: tuple[Level, ...]
+    tasks: int = 4
+    parts: int = 4
+    step: float = 1.0
+    stop: float = 1e-3
+    rate_sigma: float = 1.6
+    rate_color: float = 0.8
+    rate_sh: float = 1.0
+    rate_end: float = 0.1
+    beta: float = 0.9
+    alpha_start: float = 1e-2
+    reference: int = 256
+    alpha_weight: float = 0.5
+    point_weight: float = 0.01
+    prune_alpha: float = 0.02
+    ring: int = 2
+    outside: float = 0.03
+    seed: int = 0
+    hull_resolution: int = field(default=96)
+
+    @property
+    def rounds(self) -> int:
+        """Optimiser steps of all levels."""
+        return sum(level.rounds for level in self.levels)
+
+    @property
+    def rays(self) -> int:
+        """Rays of all rounds (the number traced differs by a few percent: batches are whole tiles of pixels)."""
+        return sum(level.rounds * level.rays for level in self.levels)
+
+    def scaled(self, factor: float) -> Settings:
+        """The same run with `factor` times the rounds (at least one each)."""
+        levels = tuple(replace(level, rounds=max(1, round(level.rounds * factor))) for level in self.levels)
+        return replace(self, levels=levels)
+
+
+PRESETS: dict[str, Settings] = {
+    "draft": Settings((Level(64, 40, 16384), Level(128, 48, 49152))),
+    "standard": Settings((Level(64, 60, 16384), Level(128, 60, 49152), Level(256, 72, 131072))),
+    "fine": Settings((Level(64, 60, 16384), Level(128, 60, 49152), Level(256, 72, 131072), Level(384, 160, 131072))),
+}
+"""draft, standard, fine: see `docs/radiance-fields.md` for their time and quality."""

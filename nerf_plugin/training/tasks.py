@@ -1,0 +1,128 @@
+"""A round of training as map and reduce.
+
+map_task     rays of some views -> packed gradients, one packet per range of rows
+reduce_task  the packets of one range, in map order, and its rows -> its new rows
+
+Both are pure functions of plain data. Every round takes one optimiser step on the sum over all of its rays, so results
+are those of plain large-batch gradient descent: they depend on neither the number of workers nor that of map tasks
+(save for the rounding of 16-bit packets). The rows of a level's grid, (N, 16) float32, are cut into `settings.parts`
+ranges by `Grid.ranges`; a reduce task returns its range, and the next round's map tasks read all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nerf_plugin.grid import Grid
+from nerf_plugin.kernels import march as marching
+from nerf_plugin.kernels import update
+from nerf_plugin.kernels.pixels import rays_of_pixels
+from nerf_plugin.training.schedule import RoundPlan, rung
+from nerf_plugin.training.settings import Settings
+from nerf_plugin.training.views import draw, rung_camera
+
+
+class Scratch:
+    """Buffers that one process keeps between tasks: they save page faults, never carry results."""
+
+    def __init__(self) -> None:
+        self.work, self.corner = marching.scratch()
+        self._grads = np.zeros(0, np.float32)
+        self._clean = True
+
+    def gradients(self, rows: int) -> np.ndarray:
+        """(rows*16,) float32 of zeros. The borrower hands it back as zeros by calling `clean`."""
+        size = rows * 16
+        if len(self._grads) < size:
+            self._grads = np.zeros(size + size // 8, np.float32)
+        elif not self._clean:
+            self._grads[:] = 0
+        self._clean = False
+        return self._grads[:size]
+
+    def clean(self) -> None:
+        """The borrowed gradients are zeros again."""
+        self._clean = True
+
+
+def density(settings: Settings, box: np.ndarray) -> float:
+    """Optical density per world unit where softplus(raw + shift) is 1."""
+    return settings.reference / float((np.asarray(box[1]) - box[0]).max())
+
+
+def shift(settings: Settings) -> float:
+    """What is added to raw density so that raw 0 is `alpha_start` over one voxel of the first grid."""
+    depth = -np.log1p(-settings.alpha_start) * settings.levels[0].resolution / settings.reference
+    return float(np.log(np.expm1(depth)))
+
+
+def gather_rays(settings: Settings, plan: RoundPlan, task: int, grid: Grid,
+                views: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """The rays and targets of a map task: (R*6,), (R*4,) float32."""
+    jobs = []
+    for index in plan.views(len(views), task, settings.tasks):
+        view = views[index]
+        full = next(iter(view["rungs"].items()))
+        height, width = (n << int(full[0]) for n in full[1]["pixels"].shape[:2])
+        level = rung(width, height, settings.levels[plan.level].resolution)
+        image = view["rungs"].get(str(level)) or full[1]
+        level = level if str(level) in view["rungs"] else int(full[0])
+        chosen = draw(settings, index, level, plan.level, image["candidates"], plan.position, plan.chunks)
+        jobs.append((image["pixels"], chosen, rung_camera(view["camera"], level)))
+    count = sum(len(chosen) for _, chosen, _ in jobs)
+    rays, target = np.empty(count * 6, np.float32), np.empty(count * 4, np.float32)
+    at = 0
+    for pixels, chosen, camera in jobs:
+        rays_of_pixels(pixels.reshape(-1), pixels.shape[1], chosen, camera, grid.lo, grid.voxel, rays, target, at)
+        at += len(chosen)
+    return rays, target
+
+
+def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, grid: Grid, rows: np.ndarray,
+             views: Sequence[Mapping[str, Any]], scratch: Scratch | None = None) -> tuple[list[dict[str, np.ndarray]], dict[str, float]]:  # fmt: skip
+    """Gradients of the rays of one map task.
+
+    box: (2, 3) world box that the run began with. rows: (N, 16) float32. views: what `prepare_view` returned for each
+    photo; only those of this task are touched. Returns packets and figures: for each of `settings.parts` ranges
+    {rows: (n,) int32, halves: (n*16,) uint16}, and {rays, alive, steps, loss} with loss = sum of squared errors.
+    """
+    scratch = scratch or Scratch()
+    rays, target = gather_rays(settings, plan, task, grid, views)
+    count = len(target) // 4
+    grads = scratch.gradients(grid.rows)
+    touched = np.zeros(len(grid.places), np.uint8)
+    back = np.ones(count * 3, np.float32)
+    out = np.empty(count * 5, np.float32)
+    seed = (settings.seed * 7919 + plan.number * settings.tasks + task) & 0x7FFFFFFF
+    loss, alive, steps = marching.march(
+        rows.reshape(-1), grads, touched, grid.table, grid.shape, grid.first, grid.present, grid.occupied, grid.box,
+        rays, target, back, np.empty_like(back), count, seed, settings.step,
+        density(settings, box) * grid.voxel * settings.step, shift(settings), settings.alpha_weight,
+        settings.point_weight, settings.stop, True, out, scratch.work, scratch.corner,
+    )  # fmt: skip
+    packets = []
+    for start, stop, _, _ in grid.ranges(settings.parts):
+        n = update.count_touched(grads, touched, grid.first, grid.present, start, stop)
+        packet = {"rows": np.empty(n, np.int32), "halves": np.empty(n * 16, np.uint16)}
+        update.pack(grads, touched, grid.first, grid.present, start, stop, packet["rows"], packet["halves"])
+        packets.append(packet)
+    scratch.clean()
+    return packets, {"rays": count, "alive": alive, "steps": steps, "loss": loss}
+
+
+def reduce_task(settings: Settings, plan: RoundPlan, row: int, rows: np.ndarray,
+                packets: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:  # fmt: skip
+    """One optimiser step of a range of rows.
+
+    row: number of the range's first row. rows: (n, 16) float32, the range. packets: those of the range, in map order.
+    Returns the new (n, 16) float32.
+    """
+    total = np.zeros(rows.size, np.float32)
+    for packet in packets:
+        update.merge(total, row, packet["rows"], packet["halves"])
+    new = np.empty(rows.shape, np.float32)
+    update.step(rows.reshape(-1), total, plan.rate_sigma, plan.rate_color, plan.rate_sh, settings.beta, new.reshape(-1))
+    return new
