@@ -85,6 +85,7 @@ class Charged:
     kind: int
     index: int
     worker: str
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ class Ended:
     outputs: tuple[Output, ...]
     elapsed: float
     retries: int = 0
+    rewinds: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +162,12 @@ def _pack_error(e: TaskError | None) -> tuple[Any, ...] | None:
 
 def _pack_ended(r: Ended) -> tuple[Any, ...]:
     outputs = tuple(map(tuple, r.outputs))
-    return (r.job, r.state.value, r.stage, r.value, _pack_error(r.error), r.reason, r.counters, outputs, r.elapsed, r.retries)
+    return (r.job, r.state.value, r.stage, r.value, _pack_error(r.error), r.reason, r.counters, outputs, r.elapsed, r.retries, r.rewinds)
 
 
 def _ended(f: Sequence[Any]) -> Ended:
     error = TaskError(*f[4]) if f[4] is not None else None
-    return Ended(f[0], JobState(f[1]), f[2], f[3], error, f[5], f[6], tuple(map(_output, f[7])), f[8], f[9])
+    return Ended(f[0], JobState(f[1]), f[2], f[3], error, f[5], f[6], tuple(map(_output, f[7])), *f[8:])
 
 
 def _done(f: Sequence[Any]) -> Done:
@@ -191,7 +193,7 @@ _FORMS: dict[str, tuple[type, Callable[[Any], tuple[Any, ...]], Callable[[Sequen
         lambda r: (r.job, r.stage, r.maps, r.reduces),
         lambda f: Lost(f[0], f[1], tuple(f[2]), tuple(f[3])),
     ),
-    "charged": (Charged, lambda r: (r.job, r.stage, r.kind, r.index, r.worker), lambda f: Charged(*f)),
+    "charged": (Charged, lambda r: (r.job, r.stage, r.kind, r.index, r.worker, r.attempt), lambda f: Charged(*f)),
     "rewound": (Rewound, lambda r: (r.job, r.fence, r.rewinds), lambda f: Rewound(*f)),
     "ended": (Ended, _pack_ended, _ended),
     "trimmed": (Trimmed, lambda r: (r.job,), lambda f: Trimmed(*f)),

@@ -70,6 +70,8 @@ def adopt(s: State, worker: Worker, task: TaskId, attempt: int) -> bool:
                 break
     elif attempt < phase.attempts[index] or attempt <= phase.retired.get(index, 0):
         return False
+    elif index in phase.charges and attempt <= phase.charges[index].last:
+        return False  # its failure is counted, although the worker does not know that yet
     else:
         phase.adopt(index, attempt)
         s.policy.update(job)
@@ -128,16 +130,19 @@ def heartbeat(s: State, worker: Worker, event: Heartbeat) -> None:
 
 
 def lose_attempts(s: State, worker: Worker, attempts: list[tuple[Phase, int]], reason: str) -> None:
-    """Attempts that ended without a word. Not the task's fault, unless it happens to it again and again."""
+    """Attempts that ended without a word: not the task's fault, unless it happens to it again and again. A worker runs what it was sent in
+    that order, so what waited behind its slots is not charged."""
     over: dict[int, Phase] = {}
-    for phase, index in attempts:
+    attempts.sort(key=lambda lost: worker.held[lost[0]][lost[1]][1].at)
+    for nth, (phase, index) in enumerate(attempts):
         job = s.jobs[phase.job]
-        charge = phase.charge(index)
-        charge.losses += 1
         job.retries += 1
         s.return_attempt(worker, phase, index)
-        if charge.losses > s.settings.max_losses:
-            over[job.id] = phase
+        if nth < worker.slots:
+            charge = phase.charge(index)
+            charge.losses += 1
+            if charge.losses > s.settings.max_losses:
+                over[job.id] = phase
     for phase in dict.fromkeys(phase for phase, _ in attempts):
         s.jobs[phase.job].tell(f"{worker!r}: attempts of {phase!r} lost: {reason}")
         s.policy.update(s.jobs[phase.job])
@@ -158,6 +163,7 @@ def failed(s: State, worker: Worker, event: TaskFailed) -> None:
         return
     job = s.jobs[phase.job]
     charge = phase.charge(index)
+    charge.last = event.attempt
     job.retries += 1
     job.tell(f"attempt {event.attempt} of {phase.kind.name} {index} failed on {worker.name}: {event.error.kind} {event.error.type}")
     if event.error.kind == "input-lost":
@@ -172,7 +178,7 @@ def failed(s: State, worker: Worker, event: TaskFailed) -> None:
         charge.failures += 1
         charge.at = s.now
         charge.workers.append(worker.name)
-        s.persist(Charged(job.id, phase.stage, phase.kind, index, worker.name))
+        s.persist(Charged(job.id, phase.stage, phase.kind, index, worker.name, event.attempt))
         s.return_attempt(worker, phase, index)
         if charge.failures >= job.spec.limits.attempts:
             progress.end(s, job, JobEvent.FAILED, error=replace(event.error, worker=worker.name))

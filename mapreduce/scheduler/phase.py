@@ -34,12 +34,13 @@ NOTHING = Output()
 
 @dataclass(slots=True)
 class Charge:
-    """What went wrong with one task so far. `workers` failed it; `at` is when it last failed."""
+    """What went wrong with one task so far. `workers` failed it; the attempt `last` is the last that failed, `at` is when."""
 
     failures: int = 0
     losses: int = 0
     input_losses: int = 0
     workers: list[str] = field(default_factory=list)
+    last: int = 0
     at: float = 0.0
 
 

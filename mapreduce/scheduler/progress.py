@@ -228,7 +228,8 @@ def end(s: State, job: Job, event: JobEvent, error: TaskError | None = None, rea
     job.end(event, s.now, number)
     s.persist(Trimmed(job.id))
     elapsed = job.elapsed or 0.0
-    s.persist(Ended(job.id, job.state, number, job.value, error, reason, job.totals, job.outputs, elapsed, job.retries))
+    told = (job.value, error, reason, job.totals, job.outputs, elapsed, job.retries, job.rewinds)
+    s.persist(Ended(job.id, job.state, number, *told))
     units = job.outgrown()
     if units or not job.outputs:
         s.out.append(Release(job.id, units if job.outputs else ()))

@@ -86,7 +86,8 @@ def apply(s: State, record: Record, now: float) -> None:
         job.since, job.rewinds = record.fence, record.rewinds
         job.start_at(0)
     elif isinstance(record, Ended):
-        job.error, job.reason, job.value, job.retries = record.error, record.reason, record.value, record.retries
+        job.error, job.reason, job.value = record.error, record.reason, record.value
+        job.retries, job.rewinds = record.retries, record.rewinds
         if record.state is JobState.DONE:
             job.state = JobState.FINISHING
         job.end(_END[record.state], now, record.stage)
@@ -104,6 +105,7 @@ def apply_task(job: Job, record: Done | Lost | Charged) -> None:
             charge = phase.charge(record.index)
             charge.failures += 1
             charge.workers.append(record.worker)
+            charge.last = record.attempt
             job.retries += 1
         return
     stage = job.stage

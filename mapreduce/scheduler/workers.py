@@ -138,7 +138,7 @@ class Fleet:
 
     def weigh(self, worker: Worker) -> None:
         """Call it after `in_flight` changed."""
-        if worker.in_flight < worker.slots and not worker.draining:
+        if worker.in_flight < worker.slots and not worker.draining and worker.name in self.since:
             self.hungry[worker.name] = worker
         else:
             self.hungry.pop(worker.name, None)
