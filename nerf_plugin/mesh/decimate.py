@@ -15,8 +15,8 @@ Ties are broken by vertex number, so the result is a function of the mesh and th
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from nerf_plugin.kernels import kernel
 from nerf_plugin.mesh.blocks import canonical_faces
 from nerf_plugin.mesh.surface import Mesh, MeshError
 
@@ -26,7 +26,7 @@ _TURN = 0.2
 """Least cosine between the normals of a face before and after."""
 
 
-@njit(cache=True)
+@kernel
 def _less(cost, pair, a, b):  # type: ignore[no-untyped-def]
     if cost[a] != cost[b]:
         return cost[a] < cost[b]
@@ -35,21 +35,21 @@ def _less(cost, pair, a, b):  # type: ignore[no-untyped-def]
     return pair[a, 1] < pair[b, 1]
 
 
-@njit(cache=True)
+@kernel
 def _swap(cost, pair, a, b):  # type: ignore[no-untyped-def]
     cost[a], cost[b] = cost[b], cost[a]
     for i in range(4):
         pair[a, i], pair[b, i] = pair[b, i], pair[a, i]
 
 
-@njit(cache=True)
+@kernel
 def _sift_up(cost, pair, i):  # type: ignore[no-untyped-def]
     while i > 0 and _less(cost, pair, i, (i - 1) // 2):
         _swap(cost, pair, i, (i - 1) // 2)
         i = (i - 1) // 2
 
 
-@njit(cache=True)
+@kernel
 def _sift_down(cost, pair, i, size):  # type: ignore[no-untyped-def]
     while True:
         child = 2 * i + 1
@@ -63,7 +63,7 @@ def _sift_down(cost, pair, i, size):  # type: ignore[no-untyped-def]
         i = child
 
 
-@njit(cache=True)
+@kernel
 def _quadrics(vertices, faces):  # type: ignore[no-untyped-def]
     """(V,10) float64: A00 A01 A02 A11 A12 A22 b0 b1 b2 c of the error x'Ax + 2b'x + c."""
     q = np.zeros((len(vertices), 10))
@@ -92,7 +92,7 @@ def _quadrics(vertices, faces):  # type: ignore[no-untyped-def]
     return q
 
 
-@njit(cache=True)
+@kernel
 def _best(q, a, b, x):  # type: ignore[no-untyped-def]
     """The cheapest position for an edge between positions a and b under quadric q goes into x; returns its cost."""
     c00 = q[3] * q[5] - q[4] * q[4]
@@ -122,7 +122,7 @@ def _best(q, a, b, x):  # type: ignore[no-untyped-def]
     return max(cost, 0.0)
 
 
-@njit(cache=True)
+@kernel
 def _turns_over(vertices, faces, f, moved, x):  # type: ignore[no-untyped-def]
     """Whether face f, which holds `moved`, turns too far or collapses when `moved` goes to x."""
     p = np.empty((3, 3))
@@ -149,7 +149,7 @@ def _turns_over(vertices, faces, f, moved, x):  # type: ignore[no-untyped-def]
     return ab < _TURN * np.sqrt(aa * bb)
 
 
-@njit(cache=True)
+@kernel
 def _collapse_all(vertices, faces, target):  # type: ignore[no-untyped-def]
     count, number = len(vertices), len(faces)
     q = _quadrics(vertices, faces)

@@ -21,7 +21,7 @@ coarse. Past the
 - far behind it: nothing.
 
 A point that no view speaks about is inside the hull of all silhouettes and behind every surface: it counts as solid,
-so what no camera saw is closed. Where cameras never look from below, that would fill the shadow under the object;
+so what no camera saw is closed. Where no camera stands beneath the object, that would fill the shadow under it;
 `cap` cuts it flat at the lowest surface seen.
 
 Bricks of 8 cubes a side that lie away from the surface are decided once, at their centre.
@@ -33,9 +33,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 from scipy.ndimage import binary_dilation, distance_transform_edt, uniform_filter
 
+from nerf_plugin.kernels import kernel
 from nerf_plugin.mesh.blocks import BLOCK, blocks, extract_samples
 from nerf_plugin.mesh.raster import CameraLike, pack_camera, ray_lengths
 from nerf_plugin.mesh.surface import MeshError
@@ -108,7 +108,7 @@ def view_points(view: dict[str, np.ndarray], stride: int = 1) -> np.ndarray:
     return local @ cam[:9].reshape(3, 3).T + cam[9:12]
 
 
-@njit(cache=True)
+@kernel
 def _speak(u, v, forward, depth, slope, focal, band):  # type: ignore[no-untyped-def]
     """One view about one point at image coordinates (u, v), inside the image, and depth `forward`: (value in -1..1,
     positive outside; weight, 0 where it has nothing to say)."""
@@ -140,7 +140,7 @@ def _speak(u, v, forward, depth, slope, focal, band):  # type: ignore[no-untyped
     return max(value, -1.0), weight
 
 
-@njit(cache=True)
+@kernel
 def _fuse(total, weight, heard, state, start, lo, voxel, depth, slope, tiles, camera, band):  # type: ignore[no-untyped-def]
     """Add one view to the samples of one block that lie in bricks of state SURFACE."""
     nx, ny, nz = total.shape
@@ -243,8 +243,8 @@ def plan_lattice(
 
     The box is that of the points seen (but for one in 10,000 on each side), with a margin; `resolution` cubes along
     its longest side. Returns {lo (3), voxel, resolution (3), band, state (bricks) uint8: EMPTY, SOLID or SURFACE,
-    cap: [nx,ny,nz,offset] or None}. The cap removes what lies beyond the plane: below the lowest surface seen, as the
-    cameras have up and down.
+    cap: [nx,ny,nz,offset] or None}. The cap removes what lies below the lowest surface seen, as the cameras have up
+    and down, where (almost) no camera stands lower than that.
     """
     if resolution < 8:
         raise MeshError(f"a lattice of {resolution} cubes is too coarse for a surface; use at least 8")
@@ -262,9 +262,11 @@ def plan_lattice(
     cells = np.maximum(np.ceil((high - low) / voxel).astype(int), 1)
     band = BAND * voxel
     plane = None
-    if cap:
-        up = camera_up(views)
-        plane = [*(-up).tolist(), float(0.5 * voxel - np.percentile(everything @ up, 0.05, method="lower"))]
+    up = camera_up(views)
+    bottom = float(np.percentile(everything @ up, 0.05, method="lower"))
+    beneath = sum(float(view["camera"][9:12] @ up) < bottom for view in views)
+    if cap and beneath <= 0.02 * len(views):
+        plane = [*(-up).tolist(), -bottom]
     plan: dict[str, Any] = {
         "lo": low.tolist(),
         "voxel": voxel,

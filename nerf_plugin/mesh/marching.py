@@ -11,14 +11,14 @@ from its ends, so that no triangle collapses when a sample lies exactly on the s
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from nerf_plugin.kernels import kernel
 from nerf_plugin.mesh.table import CORNERS, EDGES, tables
 
 CLEARANCE = 1e-3
 
 
-@njit(cache=True)
+@kernel
 def _march(samples, iso, start, shape, counts, triangles, edges, corners):  # type: ignore[no-untyped-def]
     nx, ny, nz = samples.shape
     ids = np.full((3, nx, ny, nz), -1, np.int32)

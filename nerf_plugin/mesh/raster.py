@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
-from numba import njit
+
+from nerf_plugin.kernels import kernel
 
 
 class CameraLike(Protocol):
@@ -35,7 +36,7 @@ def pack_camera(camera: CameraLike, scale: float = 1.0) -> np.ndarray:
     return np.concatenate([np.asarray(camera.rotation, np.float64).ravel(), np.asarray(camera.position, np.float64), k])
 
 
-@njit(cache=True)
+@kernel
 def _project(vertices, camera):  # type: ignore[no-untyped-def]
     out = np.empty((len(vertices), 3), np.float64)
     for i in range(len(vertices)):
@@ -50,7 +51,7 @@ def _project(vertices, camera):  # type: ignore[no-untyped-def]
     return out
 
 
-@njit(cache=True)
+@kernel
 def _rasterize(points, faces, width, height):  # type: ignore[no-untyped-def]
     face = np.full((height, width), -1, np.int32)
     depth = np.zeros((height, width), np.float32)

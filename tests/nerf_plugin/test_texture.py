@@ -1,0 +1,124 @@
+"""The texture: charts that cover every face once, a bake that finds the true colours, bands that do not matter, seams
+that do not show."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nerf_plugin import metrics
+from nerf_plugin.mesh import MeshError, decimate, merge
+from nerf_plugin.mesh.blocks import blocks, extract_block, iso_level
+from nerf_plugin.mesh.raster import corner_values, rasterize
+from nerf_plugin.texture import (
+    assemble,
+    atlas_chunks,
+    bake_band,
+    bake_bands,
+    chart_chunk,
+    pack_charts,
+    photo_view,
+    render_mesh,
+)
+from tests.nerf_plugin.analytic import Torus
+from tests.nerf_plugin.test_mesh_fusion import ring
+
+
+def paint(points):
+    """The true colour of a place: smooth, with a sharp stripe."""
+    base = 0.5 + 0.3 * np.sin(4 * points)
+    base[np.abs(points[:, 0]) < 0.05] = [0.1, 0.2, 0.9]
+    return base
+
+
+def photograph(mesh, camera, supersample=4):
+    raster = rasterize(mesh.vertices, mesh.faces, camera, supersample)
+    seen = raster["face"] >= 0
+    color = np.zeros((*seen.shape, 3))
+    color[seen] = paint(corner_values(raster, mesh.faces, mesh.vertices)[seen])
+    shape = (camera.height, supersample, camera.width, supersample)
+    alpha = seen.reshape(shape).mean(axis=(1, 3))
+    rgb = color.reshape(*shape, 3).mean(axis=(1, 3)) / np.maximum(alpha, 1e-9)[..., None]
+    return np.rint(np.dstack([rgb, alpha]) * 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def scene():
+    field = Torus(40)
+    mesh = merge(
+        [extract_block(field, b, iso_level(field.voxel)) for b in blocks(field.lo, field.voxel, field.resolution)]
+    )
+    mesh = decimate(mesh, 3000)
+    cameras = list(ring([-0.8, -0.3, 0.3, 0.8], count=8))
+    photos = [photograph(mesh, camera) for camera in cameras]
+    atlas = pack_charts(mesh, [chart_chunk(mesh, rows) for rows in atlas_chunks(mesh, 800)], 256)
+    return mesh, atlas, cameras, photos
+
+
+def bake(scene, size=256, bands=32, fill=None, views=None):
+    mesh, atlas, cameras, photos = scene
+    if views is None:
+        views = [photo_view(photo, camera, mesh) for photo, camera in zip(photos, cameras, strict=True)]
+    return assemble([bake_band(mesh, atlas, views, band, fill) for band in bake_bands(size, bands)], size)
+
+
+def test_charts_cover_every_face_once_and_do_not_overlap(scene):
+    mesh, atlas, _, _ = scene
+    assert atlas.faces.shape == mesh.faces.shape and 0 <= atlas.uv.min() and atlas.uv.max() <= 1
+    corners = atlas.uv[atlas.faces] * 1024
+    a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    area = np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum() / 2
+    flat = np.column_stack([atlas.uv * 1024, np.ones(len(atlas.uv))])
+    from nerf_plugin.mesh.raster import _rasterize
+
+    face, _, _ = _rasterize(flat, atlas.faces, 1024, 1024)
+    # Faces that overlapped would cover fewer texels than their areas say.
+    assert (face >= 0).sum() == pytest.approx(area, rel=0.01)
+
+
+def test_the_bake_finds_the_true_colours_seen_from_a_new_camera(scene):
+    mesh, atlas, _, _ = scene
+    texture, info = bake(scene)
+    assert info["seen"] > 0.99
+    camera = next(ring([0.55], count=5))
+    image, alpha = render_mesh(mesh, camera, atlas, texture)
+    truth = photograph(mesh, camera) / 255.0
+    over_white = truth[..., :3] * truth[..., 3:] + 1 - truth[..., 3:]
+    assert metrics.psnr(image, over_white) > 27
+    assert np.abs(alpha - truth[..., 3]).max() < 0.3
+
+
+def test_the_number_of_bands_changes_nothing(scene):
+    assert np.array_equal(bake(scene, 128, bands=1)[0], bake(scene, 128, bands=7)[0])
+
+
+def test_one_photo_that_lies_is_outvoted(scene):
+    mesh, atlas, cameras, photos = scene
+    honest, _ = bake(scene, 128)
+    wrong = photos[3].copy()
+    wrong[..., :3] = [255, 0, 255]
+    fooled, _ = bake((mesh, atlas, cameras, [*photos[:3], wrong, *photos[4:]]), 128)
+    assert np.abs(fooled.astype(int) - honest).mean() < 3
+
+
+def test_texels_that_no_photo_sees_come_from_the_field(scene):
+    mesh, atlas, cameras, photos = scene
+    above = [photo_view(p, c, mesh) for p, c in zip(photos, cameras, strict=True) if c.position[2] > 2]
+    texture, info = bake(
+        scene, 128, fill=lambda points, normals: np.tile([0.0, 1.0, 0.0], (len(points), 1)), views=above
+    )
+    assert 0.2 < info["seen"] < 0.9
+    below = next(ring([-0.9], count=1))
+    image, alpha = render_mesh(mesh, below, atlas, texture)
+    assert np.median(image[alpha == 1], axis=0)[1] > 0.9
+
+
+def test_bad_input_is_refused(scene):
+    mesh, _, cameras, photos = scene
+    with pytest.raises(MeshError, match="between 16 and 8192"):
+        bake_bands(10)
+    with pytest.raises(MeshError, match="does not match a camera of 96x96 RGBA"):
+        photo_view(photos[0][:, :, :3], cameras[0], mesh)
+    blind = [photo_view(np.zeros_like(photo), camera, mesh) for photo, camera in zip(photos, cameras, strict=True)]
+    with pytest.raises(MeshError, match="no photo sees any of the surface"):
+        bake(scene, 64, views=blind)
