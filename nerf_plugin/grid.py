@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -124,7 +125,7 @@ class Grid:
         ends = np.append(self.first, self.rows).astype(np.int64)
         cuts = np.searchsorted(ends, [self.rows * p // parts for p in range(parts + 1)])
         cuts[0], cuts[-1] = 0, len(self.places)
-        return [(int(a), int(b), int(ends[a]), int(ends[b])) for a, b in zip(cuts[:-1], cuts[1:])]
+        return [(int(a), int(b), int(ends[a]), int(ends[b])) for a, b in pairwise(cuts.tolist())]
 
     def to_plain(self) -> dict[str, Any]:
         """Plain numbers and arrays: what travels between tasks, and what files hold."""

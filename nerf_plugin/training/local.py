@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,8 +41,7 @@ def train_views(settings: Settings, views: Sequence[Mapping[str, Any]], bounds: 
         ])  # fmt: skip
         if report:
             figures = {key: sum(stats[key] for _, stats in outputs) for key in outputs[0][1]}
-            grid_, rows_ = grid, rows
-            report(now, figures, lambda: make_field(settings, box, grid_, rows_))
+            report(now, figures, partial(make_field, settings, box, grid, rows))
     return make_field(settings, box, grid, rows)
 
 

@@ -8,7 +8,9 @@ seen once, and what a task reads depends on nothing but (settings, round, task).
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
@@ -50,11 +52,9 @@ def plan(settings: Settings, number: int, views: int) -> RoundPlan:
     """The plan of round `number` (0-based) for so many views. Raises IndexError past the last round."""
     if not 0 <= number < settings.rounds:
         raise IndexError(f"round {number} of {settings.rounds}")
-    start = 0
-    for level, spec in enumerate(settings.levels):
-        if number < start + spec.rounds:
-            break
-        start += spec.rounds
+    starts = [0, *accumulate(spec.rounds for spec in settings.levels)]
+    level = bisect_right(starts, number) - 1
+    start, spec = starts[level], settings.levels[level]
     done = sum(s.rounds * s.rays for s in settings.levels[:level]) + (number - start) * spec.rays
     decay = settings.rate_end ** (done / settings.rays)
     wanted = spec.rays / CHUNK

@@ -24,6 +24,9 @@ from nerf_plugin.training.schedule import RoundPlan, rung
 from nerf_plugin.training.settings import Settings
 from nerf_plugin.training.views import draw, rung_camera
 
+Packet = dict[str, np.ndarray]
+"""Gradients of one range of rows: rows (n,) int32 ascending, halves (n*16,) uint16."""
+
 
 class Scratch:
     """Buffers that one process keeps between tasks: they save page faults, never carry results."""
@@ -65,13 +68,10 @@ def gather_rays(settings: Settings, plan: RoundPlan, task: int, grid: Grid,
     jobs = []
     for index in plan.views(len(views), task, settings.tasks):
         view = views[index]
-        full = next(iter(view["rungs"].items()))
-        height, width = (n << int(full[0]) for n in full[1]["pixels"].shape[:2])
-        level = rung(width, height, settings.levels[plan.level].resolution)
-        image = view["rungs"].get(str(level)) or full[1]
-        level = level if str(level) in view["rungs"] else int(full[0])
-        chosen = draw(settings, index, level, plan.level, image["candidates"], plan.position, plan.chunks)
-        jobs.append((image["pixels"], chosen, rung_camera(view["camera"], level)))
+        halvings = rung(*view["size"], settings.levels[plan.level].resolution)
+        image = view["rungs"][str(halvings)]
+        chosen = draw(settings, index, plan, image["candidates"])
+        jobs.append((image["pixels"], chosen, rung_camera(view["camera"], halvings)))
     count = sum(len(chosen) for _, chosen, _ in jobs)
     rays, target = np.empty(count * 6, np.float32), np.empty(count * 4, np.float32)
     at = 0
@@ -82,7 +82,8 @@ def gather_rays(settings: Settings, plan: RoundPlan, task: int, grid: Grid,
 
 
 def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, grid: Grid, rows: np.ndarray,
-             views: Sequence[Mapping[str, Any]], scratch: Scratch | None = None) -> tuple[list[dict[str, np.ndarray]], dict[str, float]]:  # fmt: skip
+             views: Sequence[Mapping[str, Any]],
+             scratch: Scratch | None = None) -> tuple[list[Packet], dict[str, float]]:  # fmt: skip
     """Gradients of the rays of one map task.
 
     box: (2, 3) world box that the run began with. rows: (N, 16) float32. views: what `prepare_view` returned for each

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nerf_plugin.kernels.pixels import dilate, halve, premultiply, tile_order
-from nerf_plugin.training.schedule import CHUNK, generator, rungs
+from nerf_plugin.training.schedule import CHUNK, RoundPlan, generator, rungs
 from nerf_plugin.training.settings import Settings
 
 
@@ -20,17 +20,18 @@ def camera_row(camera: Any) -> np.ndarray:
 def prepare_view(settings: Settings, index: int, camera: Any, image: np.ndarray) -> dict[str, Any]:
     """The map function of the preparing stage: one photo, once.
 
-    image: (H, W, 4) uint8 straight-alpha RGBA as `View.image()` gives it. Returns plain data:
-    camera (16,) float64; rungs: {str(rung): {pixels (h, w, 4) uint8 premultiplied, candidates (n,) int32 pixel numbers
-    in the order of 8 x 8 tiles}}; mask (h, w) uint8, of the coarsest rung, 1 where the ring around the object ends;
-    opaque: whether the photo has no transparency at all.
+    image: (H, W, 4) uint8 straight-alpha RGBA as `View.image()` gives it. Returns plain data: camera (16,) float64; size
+    [width, height]; rungs: {str(rung): {pixels (h, w, 4) uint8 premultiplied, candidates (n,) int32 pixel numbers in
+    the order of 8 x 8 tiles}}; mask (h, w) uint8, 1 where the ring around the object ends, on rung mask_rung; opaque:
+    whether the photo has no transparency at all.
     """
     height, width = image.shape[:2]
     wanted = rungs(settings, width, height)
     pixels = np.empty_like(image)
     premultiply(np.ascontiguousarray(image), pixels)
     opaque = bool((pixels[..., 3] == 255).all())
-    result: dict[str, Any] = {"camera": camera_row(camera), "rungs": {}, "opaque": opaque}
+    result: dict[str, Any] = {"camera": camera_row(camera), "size": [width, height], "rungs": {}}
+    result["opaque"] = opaque
     for rung in range(wanted[-1] + 1):
         if rung:
             smaller = np.empty((pixels.shape[0] // 2, pixels.shape[1] // 2, 4), np.uint8)
@@ -55,17 +56,16 @@ def rung_camera(camera: np.ndarray, rung: int) -> np.ndarray:
     return scaled
 
 
-def draw(
-    settings: Settings, index: int, rung: int, level: int, candidates: np.ndarray, start: int, chunks: int
-) -> np.ndarray:
-    """Pixel numbers of chunks start .. start + chunks of a view's endless stream; (n,) int32."""
+def draw(settings: Settings, index: int, plan: RoundPlan, candidates: np.ndarray) -> np.ndarray:
+    """Pixel numbers, (n,) int32, of the chunks that a round reads from the endless stream of view `index`."""
+    start, chunks = plan.position, plan.chunks
     total = -(-len(candidates) // CHUNK)
     if total == 0:
         return candidates[:0]
     picked = []
     while chunks > 0:
         epoch, offset = divmod(start, total)
-        order = generator(settings.seed, 2, level, index, epoch).permutation(total)[offset : offset + chunks]
+        order = generator(settings.seed, 2, plan.level, index, epoch).permutation(total)[offset : offset + chunks]
         picked += [candidates[c * CHUNK : (c + 1) * CHUNK] for c in order]
         start += len(order)
         chunks -= len(order)
