@@ -33,7 +33,7 @@ def check_files(paths: Iterable[str | Path]) -> None:
             raise BadInput(f"{path} cannot be read: {error.strerror}") from error
 
 
-def file_ranges(paths: Sequence[str | Path], size: int = 16 << 20) -> Iterator[FileRange]:
+def file_ranges(paths: Sequence[str | Path], size: int = 8 << 20) -> Iterator[FileRange]:
     """The files cut into ranges of `size` bytes (the last of each is shorter), in order; none for an empty file."""
     for path in paths:
         end = os.stat(path).st_size

@@ -66,8 +66,12 @@ def watch(job: int, endpoint: str, as_json: bool, quiet: bool) -> None:
     from . import output, progress
 
     with Client(endpoint) as client, progress.display(f"job {job}", quiet) as shown:
-        for update in client.watch(job):
-            shown.update(update)
+        try:
+            for update in client.watch(job):
+                shown.update(update)
+        except KeyboardInterrupt:
+            click.echo(f"\njob {job} runs on; daf cancel {job} would end it", err=True)
+            raise
     outcome(update)
     value, files = unpack_value(update.value) if update.value else (None, [])
     if as_json:

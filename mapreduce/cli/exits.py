@@ -27,6 +27,7 @@ def guarded(body: Callable[[], Any], program: str = "daf") -> NoReturn:
     except BrokenPipeError:
         leave(hush())
     except (click.Abort, KeyboardInterrupt):
+        click.echo(f"{program}: interrupted", err=True)
         leave(130, JobCancelled("interrupted"))
     except click.ClickException as error:
         error.show(sys.stderr)

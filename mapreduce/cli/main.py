@@ -6,6 +6,7 @@ and no other is touched."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
@@ -45,6 +46,13 @@ class Daf(click.Group):
             return found
         added = plugins.commands().get(cmd_name)
         return plugin_command(added) if added else None
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if self.get_command(ctx, args[0]) is None:
+            close = difflib.get_close_matches(args[0], self.list_commands(ctx), 1)
+            hint = f"did you mean {close[0]!r}?" if close else "daf --help lists them"
+            ctx.fail(f"there is no command {args[0]!r}; {hint}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

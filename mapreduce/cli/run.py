@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from .. import params, plugins
 from ..errors import BadParameters, DafError, JobFailed
@@ -50,6 +51,10 @@ class JobTypes(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         command = self.get_command(ctx, args[0])
         return args[0], command, args[1:]
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        found = [CompletionItem(p.name, help=p.doc) for p in plugins.known().values() if p.name.startswith(incomplete)]
+        return found or [CompletionItem(incomplete, type="file")]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Job types"):
