@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
 import trimesh
 
 from nerf_plugin.export.atomic import ExportError, write_bytes, write_json
+from nerf_plugin.export.gltf import turn_up, write_glb
 from nerf_plugin.export.obj import write_obj, write_textured_obj
 from nerf_plugin.export.ply import write_ply
 from nerf_plugin.mesh import Mesh, color_vertices, keep_components, merge
@@ -67,3 +70,49 @@ def test_json_has_no_nan(tmp_path):
     with pytest.raises(ValueError):
         write_json(tmp_path / "a.json", {"x": float("nan")})
     assert json.loads(write_json(tmp_path / "a.json", {"x": 1.5}).read_text()) == {"x": 1.5}
+
+
+def textured(ball):
+    rng = np.random.default_rng(2)
+    uv = rng.random((len(ball.vertices) + 5, 2))
+    faces = rng.integers(0, len(uv), ball.faces.shape).astype(np.int32)
+    return {"uv": uv, "uv_faces": faces, "texture": rng.integers(0, 255, (16, 16, 3), np.uint8)}
+
+
+def test_a_glb_holds_geometry_texture_and_coordinates(ball, tmp_path):
+    parts = textured(ball)
+    scene = trimesh.load(write_glb(tmp_path / "a.glb", ball, **parts), process=False)
+    (loaded,) = scene.geometry.values()
+    assert np.allclose(np.asarray(loaded.triangles), ball.triangles, atol=1e-6)
+    assert np.allclose(loaded.visual.uv[loaded.faces], parts["uv"][parts["uv_faces"]], atol=1e-6)
+    image = np.asarray(loaded.visual.material.baseColorTexture.convert("RGB"))
+    assert np.array_equal(image, parts["texture"])
+    (node,) = scene.graph.nodes_geometry
+    turned = scene.graph.get(node)[0][:3, :3] @ [0, 0, 1]
+    assert np.allclose(turned, [0, 1, 0])
+
+
+def test_up_turns_to_y_from_every_side():
+    for up in ([0, 0, 1], [0, 1, 0], [0, -1, 0], [1, 0, 0], [0.3, -0.8, 0.2]):
+        x, y, z, w = turn_up(up)
+        q, v = np.array([x, y, z]), np.array(up) / np.linalg.norm(up)
+        assert np.allclose(v + 2 * w * np.cross(q, v) + 2 * np.cross(q, np.cross(q, v)), [0, 1, 0])
+
+
+VALIDATE = """
+const v = require('gltf-validator'), fs = require('fs');
+v.validateBytes(new Uint8Array(fs.readFileSync(process.argv[1]))).then(r => console.log(JSON.stringify(r.issues)));
+"""
+
+
+@pytest.mark.parametrize("kind", ["textured", "colours"])
+def test_khronos_own_validator_finds_nothing(ball, tmp_path, kind):
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    path = write_glb(tmp_path / "a.glb", ball, **(textured(ball) if kind == "textured" else {}))
+    ran = subprocess.run([node, "-e", VALIDATE, str(path)], capture_output=True, text=True, timeout=60)
+    if "Cannot find module" in ran.stderr:
+        pytest.skip("the npm package gltf-validator is not installed (set NODE_PATH to a folder that has it)")
+    issues = json.loads(ran.stdout)
+    assert issues["numErrors"] == issues["numWarnings"] == 0, issues["messages"][:5]
