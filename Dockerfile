@@ -18,15 +18,16 @@ FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --uid 10001 --user-group --no-log-init --create-home --home-dir /var/lib/daf --shell /usr/sbin/nologin daf
+    && useradd --uid 10001 --user-group --no-log-init --create-home --home-dir /var/lib/daf --shell /usr/sbin/nologin daf \
+    && install --directory --owner=daf --group=daf /blobs
 COPY --from=build /opt/daf /opt/daf
 ENV PATH=/opt/daf/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONUNBUFFERED=1 \
     NUMBA_CACHE_DIR=/var/lib/daf/numba
 USER daf
 WORKDIR /var/lib/daf
-VOLUME /var/lib/daf
-EXPOSE 7227
+VOLUME /var/lib/daf /blobs
+EXPOSE 7077
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 CMD ["daf", "ping", "tcp://127.0.0.1:7227"]
-CMD ["daf-coordinator", "--bind", "tcp://127.0.0.1:7227", "--store", "sqlite:////var/lib/daf/daf.sqlite"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 CMD ["daf", "ping", "tcp://127.0.0.1:7077"]
+CMD ["daf-coordinator", "--bind", "tcp://127.0.0.1:7077", "--store", "sqlite:////var/lib/daf/daf.sqlite"]

@@ -42,7 +42,7 @@ def default_store() -> str:
 @click.option("--keep-ended", type=click.IntRange(0), help="Ended jobs that are remembered, with their outputs.")
 @click.option("--speculate/--no-speculate", default=None, help="Start backups of tasks that lag far behind the others.")
 @click.option("--announce", is_flag=True, help="Print {endpoint, pid} as one line of JSON when it listens.")
-@click.option("--log-level", type=LEVELS, default="info", show_default=True)
+@click.option("--log-level", type=LEVELS, default="info", show_default=True, help="How much to say on stderr.")
 def main(bind: str, store: str | None, announce: bool, log_level: str, **settings: Any) -> None:
     """Run a coordinator until SIGTERM or Ctrl-C. What it acknowledged lasts in its store; started again it goes on."""
     from ..coordinator import serve

@@ -49,7 +49,7 @@ class Size(click.ParamType):
 @click.option("--file-size", type=Size(), default=0, help="Size of one file that a task writes; 0: no limit.")
 @click.option("--recycle-tasks", type=click.IntRange(0), default=0, help="Replace a child process after so many tasks.")
 @click.option("--recycle-memory", type=Size(), default=0, help="Replace a child process that holds more than this.")
-@click.option("--log-level", type=LEVELS, default="info", show_default=True)
+@click.option("--log-level", type=LEVELS, default="info", show_default=True, help="How much to say on stderr.")
 @click.pass_context
 def main(ctx: click.Context, coordinator: str, slots: int | None, log_level: str, **options: Any) -> None:
     """Run tasks for the coordinator at ENDPOINT until SIGTERM (which finishes what runs) or Ctrl-C."""

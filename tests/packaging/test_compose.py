@@ -47,7 +47,7 @@ def test_commands_of_the_services_are_understood(service: str) -> None:
 
 def test_a_wrong_option_would_be_noticed() -> None:
     with pytest.raises(click.UsageError):
-        parse(["daf-worker", "tcp://127.0.0.1:7227", "--no-such-option"])
+        parse(["daf-worker", "tcp://127.0.0.1:7077", "--no-such-option"])
 
 
 def test_there_are_a_coordinator_and_two_workers() -> None:
