@@ -86,7 +86,7 @@ def _hold(coordinator: Coordinator) -> None:
 def main(argv: list[str] | None = None) -> int:
     """`python -m mapreduce.coordinator`: for programs that start one; people use daf-coordinator."""
     parser = argparse.ArgumentParser(prog="python -m mapreduce.coordinator", description="Run a DAF coordinator.")
-    parser.add_argument("--bind", default="tcp://127.0.0.1:7227", help="endpoint to listen on; port 0 for a free one")
+    parser.add_argument("--bind", default="tcp://127.0.0.1:7077", help="endpoint to listen on; port 0 for a free one")
     parser.add_argument("--store", default="memory://", help="memory:// or sqlite:///path")
     parser.add_argument("--announce", action="store_true", help="print {endpoint, pid} as one line of JSON when ready")
     parser.add_argument("--tether", action="store_true", help="stop when standard input ends")

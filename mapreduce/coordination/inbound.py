@@ -32,7 +32,7 @@ def difference(hello: m.Hello | m.ClientHello) -> str:
         )
     python = hello.python if isinstance(hello, m.Hello) else PYTHON
     if python != PYTHON and not python.startswith(f"{PYTHON}."):
-        return f"it runs Python {python}, this coordinator {PYTHON}: results could differ in their bits, so all run the same version"
+        return f"it runs Python {python}, this coordinator {PYTHON}: results could differ, so all run the same version"
     return ""
 
 

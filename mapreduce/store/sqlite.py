@@ -96,7 +96,7 @@ class SqliteStore(Store):
     def _open(self) -> None:
         fresh = not self.path.exists() or self.path.stat().st_size == 0
         try:
-            db = self._db = sqlite3.connect(self.path, isolation_level=None, timeout=1.0, cached_statements=64)
+            db = self._db = sqlite3.connect(self.path, isolation_level=None, timeout=1.0, check_same_thread=False)
             db.execute("PRAGMA locking_mode=EXCLUSIVE")
             if not fresh:
                 self._inspect(db)
