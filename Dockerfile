@@ -29,5 +29,5 @@ WORKDIR /var/lib/daf
 VOLUME /var/lib/daf /blobs
 EXPOSE 7077
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 CMD ["daf", "ping", "tcp://127.0.0.1:7077"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 CMD ["daf", "ping"]
 CMD ["daf-coordinator", "--bind", "tcp://127.0.0.1:7077", "--store", "sqlite:////var/lib/daf/daf.sqlite"]
