@@ -78,6 +78,7 @@ class Job:
         self.outputs: tuple[Output, ...] = ()
         self.units: dict[Unit, None] = {}  # where this run has left bytes: (stage, kind)
         self.elapsed: float | None = None
+        self.losses: dict[tuple[int, int, int], int] = {}  # of tasks before the last rewind: (stage, kind, index)
         self.story: deque[str] = deque(maxlen=40)
         self.ticket, self.served = 0, 0.0  # the policy's
         self.stage_at_end = 0
@@ -198,6 +199,8 @@ class Job:
         self.units.update({(number, Kind.MAP): None, (number, Kind.REDUCE): None})
         if before is not None and before.plan.name == plan.name:
             self.stage.maps.seconds, self.stage.reduces.seconds = before.maps.seconds, before.reduces.seconds
+        self._recall(self.stage.maps)
+        self._recall(self.stage.reduces)
         self.stage.maps.open()
         self.settle()
 
@@ -237,6 +240,8 @@ class Job:
         """Start over. The caller has aborted all attempts."""
         self.tell(f"rewind: {why}")
         self.move(JobEvent.REWOUND)
+        for phase in self.phases():
+            self._remember(phase)
         self.stage = self.ahead = None
         self.totals, self.extra = {}, {}
         self.blocked, self.units = {}, {}
@@ -260,10 +265,22 @@ class Job:
         self.stage = self.control = self.ahead = None
         self.blocked = {}
 
+    def _remember(self, phase: Phase) -> None:
+        """A task that takes its worker along, and with it outputs that the job stands on, must not start from nought each time."""
+        for index, charge in phase.charges.items():
+            if charge.losses:
+                self.losses[phase.stage, phase.kind, index] = charge.losses
+
+    def _recall(self, phase: Phase) -> None:
+        for (stage, kind, index), losses in self.losses.items():
+            if (stage, kind) == (phase.stage, phase.kind) and index < phase.count:
+                phase.charge(index).losses = losses
+
     def _control(self, kind: Kind, stage: int) -> None:
         self._drop_control()
         self.control = Phase(self.id, stage, kind, 1, self.fence, self.since)
         self.control.attempts[0] = self.last_control.get(kind, 0)
+        self._recall(self.control)
         self.control.open()
 
     def _drop_control(self) -> None:
@@ -272,6 +289,7 @@ class Job:
         if control is not None:
             last = max(control.attempts[0], control.retired.get(0, 0))
             self.last_control[control.kind] = max(self.last_control.get(control.kind, 0), last)
+            self._remember(control)
         self.control = None
         if self.state is not JobState.FINISHING:
             self.ahead = None

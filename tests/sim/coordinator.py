@@ -31,7 +31,7 @@ SETTINGS = Settings(
     prefetch=4,
     hoard=0.5,
     patience=1.0,
-    max_losses=15,
+    max_losses=10,
     max_rewinds=60,
     straggler_floor=0.3,
 )
@@ -56,6 +56,7 @@ class Coordinator:
         self.ledger = Ledger()
         self.inbox: list[tuple[ev.Event, Any, int]] = []
         self.turning = False
+        self.assigned: list[tuple[TaskId, int]] = []
         self.peers: dict[str, Worker] = {}
         self.nodes: dict[str, Node] = {}
         self.workers: list[Worker] = []
@@ -104,6 +105,7 @@ class Coordinator:
         records: list[journal.Record] = []
         sends: list[tuple[Any, ...]] = []
         inbox, self.inbox = self.inbox, []
+        self.assigned = []
         for event, sender, receipt in inbox:
             self.events += 1
             if isinstance(event, ev.WorkerJoined):
@@ -115,13 +117,15 @@ class Coordinator:
             for action in actions:
                 self.world.note("    ", action)
                 self.carry_out(action, records, sends)
-            if receipt and sender is not None and self.knows(event):
+            if sender is not None and self.knows(event) and (receipt or isinstance(event, ev.Heartbeat)):
                 sends.append((sender, event.worker, "ack", receipt))  # type: ignore[union-attr]
         if dies == 1:
             self.crash()
             return
         for record in records:
             self.ledger.take(record)
+        for task, attempt in self.assigned:
+            self.ledger.assigned(task, attempt)
         self.store.extend(msgpack.packb(journal.pack(record)) for record in records)
         if dies or self.world.rng.random() < 0.03:
             self.compare()
@@ -180,7 +184,7 @@ class Coordinator:
         scheduler = self.scheduler
         assert scheduler is not None
         task = TaskId(assign.job, assign.stage, Kind(assign.kind), index)
-        self.ledger.assigned(task, attempt)
+        self.assigned.append((task, attempt))
         spec = scheduler.spec(assign.job)
         require(spec.type in self.peers[assign.worker].types, "workers get only job types that they know", assign)
         shape = self.shapes[spec.params]
@@ -208,7 +212,6 @@ class Coordinator:
 
     def restart(self) -> None:
         self.scheduler = self.restored()
-        self.ledger.restarted()
         invariants.check(self.scheduler.state)
         self.world.note("coordinator restarted")
 
@@ -297,9 +300,5 @@ class Ledger:
             require(record.state in (JobState.DONE, JobState.FAILED, JobState.CANCELLED), "jobs end in an end", record)
 
     def assigned(self, task: TaskId, attempt: int) -> None:
-        require(task.job not in self.ended, "ended jobs run nothing", task)
         require(attempt > self.numbers.get(task, 0), "attempt numbers only rise", task, attempt, self.numbers.get(task))
         self.numbers[task] = attempt
-
-    def restarted(self) -> None:
-        """Assignments whose commit never came were never sent, and their numbers were; numbers stay."""

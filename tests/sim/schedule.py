@@ -135,6 +135,11 @@ class Schedule:
         executed = sum(coordinator.executed.values())
         return Outcome(self.seed, coordinator.events, after, len(coordinator.shapes), coordinator.crashes, executed, tasks)
 
+    @property
+    def calm(self) -> bool:
+        """Nothing was broken, neither from outside nor by a job."""
+        return not self.world.faults.until and not any(shape.killer for shape in self.coordinator.shapes.values())
+
     def look(self) -> None:
         """Every job has the end that it should have."""
         coordinator = self.coordinator
@@ -158,7 +163,7 @@ class Schedule:
             require(shape.poison is None and shape.killer is None, "a task that cannot work does not end well", view, shape)
             require(view.value == truth.value, "the result is what one process computes", view, truth)
             require(view.counters == truth.counters, "counters count accepted attempts once", view.counters, truth.counters)
-            if not self.world.faults.until:
+            if self.calm:
                 self.look_calm(number)
 
     def look_calm(self, number: int) -> None:
@@ -175,7 +180,7 @@ class Schedule:
         coordinator = self.coordinator
         for worker in coordinator.workers:
             require(not worker.alive or worker.cut or not worker.holding(), "nobody runs tasks of ended jobs", worker.name)
-        if self.world.faults.until:
+        if not self.calm:
             return
         assert coordinator.scheduler is not None
         for node in coordinator.nodes.values():
