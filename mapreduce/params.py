@@ -53,8 +53,8 @@ def fields(cls: type[Job]) -> list[ParamField]:
         BrokenPlugin: the class is no dataclass, or a field's annotation means nothing or cannot be checked.
     """
     if not hasattr(cls, "__dataclass_fields__"):
-        raise BrokenPlugin(f"{cls.__module__}.{cls.__qualname__} is not a dataclass; put @dataclass above the class")
-    owner = f"{cls.__module__}.{cls.__qualname__}"
+        raise BrokenPlugin(f"{cls.__qualname__} is not a dataclass: put @dataclass above the class")
+    owner = cls.__qualname__
     try:
         hints = typing.get_type_hints(cls, include_extras=True)
     except Exception as error:
@@ -66,8 +66,8 @@ def fields(cls: type[Job]) -> list[ParamField]:
         annotation = hints[field.name]
         try:
             info = _inspect.type_info(annotation)
-            msgspec.convert(None, typing.Union[annotation, None], dec_hook=_decode)  # noqa: UP007
-        except (TypeError, msgspec.ValidationError) as error:
+            msgspec.json.schema_components([annotation], schema_hook=_schema_hook)
+        except (TypeError, ValueError) as error:
             raise BrokenPlugin(f"{owner}.{field.name}: {annotation} cannot be a parameter: {error}") from error
         default = field.default_factory() if field.default_factory is not _MISSING else field.default
         text = (info.extra_json_schema or {}).get("description", "") if isinstance(info, _inspect.Metadata) else ""

@@ -335,8 +335,9 @@ def load_object(spec: str, what: str) -> Any:
 
 
 def _load_file(path: str) -> ModuleType:
-    """Import a file under a private name, once: the name lets dataclasses and type hints find the module."""
-    name = f"_daf_file_{hashlib.sha256(path.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
+    """Import a file, once for each content, under a private name by which dataclasses find their module."""
+    content = hashlib.sha256(os.fsencode(path) + b"\0" + Path(path).read_bytes()).hexdigest()
+    name = f"_daf_file_{content[:16]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
