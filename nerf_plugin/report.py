@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import html
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from nerf_plugin.export.atomic import write_json, write_text
+from nerf_plugin.export.atomic import write_bytes
 from nerf_plugin.export.obj import png_bytes
 from nerf_plugin.metrics import SSIM_NAME, psnr, ssim
 
@@ -114,8 +115,7 @@ def _view(view: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     return f"<figure><div>{images}</div><figcaption>{caption}</figcaption></figure>"
 
 
-def write_report(
-    folder: str | os.PathLike[str],
+def report_files(
     title: str,
     views: Sequence[Mapping[str, Any]],
     *,
@@ -124,11 +124,11 @@ def write_report(
     surface: Mapping[str, Any] | None = None,
     timings: Mapping[str, float] | None = None,
     shown: int = 12,
-) -> dict[str, Any]:
-    """Write report.html and report.json into `folder`; returns what report.json holds.
+) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """({"report.html": bytes, "report.json": bytes}, what report.json holds).
 
     views as for `compare_views` (all are measured; `shown` of them, evenly spread, get pictures on the page); curves:
-    name to (x, y) points; the rest: plain values by name. Raises ExportError where the folder cannot be written.
+    name to (x, y) points; the rest: plain values by name.
     """
     rows = compare_views(views)
     data = {
@@ -170,6 +170,16 @@ def write_report(
         "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style><body>{''.join(sections)}</body></html>\n"
     )
-    write_text(Path(folder) / "report.html", page)
-    write_json(Path(folder) / "report.json", data)
+    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return {"report.html": page.encode(), "report.json": text.encode()}, data
+
+
+def write_report(
+    folder: str | os.PathLike[str], title: str, views: Sequence[Mapping[str, Any]], **parts: Any
+) -> dict[str, Any]:
+    """`report_files` into `folder`; returns what report.json holds. Raises ExportError where the folder cannot be
+    written."""
+    files, data = report_files(title, views, **parts)
+    for name, content in files.items():
+        write_bytes(Path(folder) / name, content)
     return data

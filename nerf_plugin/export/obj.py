@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nerf_plugin.export.atomic import write_bytes, write_text
+from nerf_plugin.export.atomic import write_bytes
 from nerf_plugin.mesh.surface import Mesh, MeshError
 
 
@@ -29,35 +29,43 @@ def png_bytes(image: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def write_obj(path: str | os.PathLike[str], mesh: Mesh) -> Path:
+def obj_bytes(mesh: Mesh) -> bytes:
     """OBJ with vertex colours where the mesh has them."""
     rows = mesh.vertices if mesh.colors is None else np.hstack([mesh.vertices, mesh.colors.astype(np.float64)])
-    return write_text(path, _lines("v" + " %.7g" * rows.shape[1] + "\n", rows) + _lines("f %d %d %d\n", mesh.faces + 1))
+    return (_lines("v" + " %.7g" * rows.shape[1] + "\n", rows) + _lines("f %d %d %d\n", mesh.faces + 1)).encode()
 
 
-def write_textured_obj(
-    path: str | os.PathLike[str], mesh: Mesh, uv: np.ndarray, uv_faces: np.ndarray, texture: np.ndarray
-) -> list[Path]:
-    """OBJ + MTL + PNG of the same stem.
+def textured_obj_files(
+    stem: str, mesh: Mesh, uv: np.ndarray, uv_faces: np.ndarray, texture: np.ndarray
+) -> dict[str, bytes]:
+    """Name to content of STEM.png, STEM.mtl and STEM.obj, in this order: where the last is, the files it names are.
 
     uv (T,2) in 0..1, origin lower left; uv_faces (F,3) indices into uv, row by row as mesh.faces; texture (H,W,3)
-    uint8 sRGB. The OBJ comes last: where it is, the files it names are.
+    uint8 sRGB.
     """
     if uv_faces.shape != mesh.faces.shape:
         raise MeshError(f"uv_faces {uv_faces.shape} do not match faces {mesh.faces.shape}")
-    path = Path(path)
-    image, material = path.with_suffix(".png"), path.with_suffix(".mtl")
-    write_bytes(image, png_bytes(texture))
-    write_text(
-        material,
-        f"newmtl surface\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {image.name}\n",
-    )
     corners = np.stack([mesh.faces + 1, uv_faces + 1], axis=2).reshape(len(mesh.faces), 6)
     text = (
-        f"mtllib {material.name}\n"
+        f"mtllib {stem}.mtl\n"
         + _lines("v %.7g %.7g %.7g\n", mesh.vertices)
         + _lines("vt %.7g %.7g\n", np.asarray(uv, np.float64))
         + "usemtl surface\n"
         + _lines("f %d/%d %d/%d %d/%d\n", corners)
     )
-    return [image, material, write_text(path, text)]
+    material = f"newmtl surface\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {stem}.png\n"
+    return {f"{stem}.png": png_bytes(texture), f"{stem}.mtl": material.encode(), f"{stem}.obj": text.encode()}
+
+
+def write_obj(path: str | os.PathLike[str], mesh: Mesh) -> Path:
+    """`obj_bytes` into a file, by atomic rename."""
+    return write_bytes(path, obj_bytes(mesh))
+
+
+def write_textured_obj(
+    path: str | os.PathLike[str], mesh: Mesh, uv: np.ndarray, uv_faces: np.ndarray, texture: np.ndarray
+) -> list[Path]:
+    """`textured_obj_files` beside `path`; returns the paths of image, material and OBJ."""
+    path = Path(path)
+    files = textured_obj_files(path.stem, mesh, uv, uv_faces, texture)
+    return [write_bytes(path.with_name(name), content) for name, content in files.items()]

@@ -16,7 +16,7 @@ def color_bytes(colors: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(np.asarray(colors) * 255.0), 0, 255).astype(np.uint8)
 
 
-def write_ply(path: str | os.PathLike[str], mesh: Mesh) -> Path:
+def ply_bytes(mesh: Mesh) -> bytes:
     """PLY with normals, and with colours where the mesh has them."""
     fields = [("position", "<f4", 3), ("normal", "<f4", 3)]
     names = ["float x", "float y", "float z", "float nx", "float ny", "float nz"]
@@ -40,4 +40,9 @@ def write_ply(path: str | os.PathLike[str], mesh: Mesh) -> Path:
         "property list uchar int vertex_indices",
         "end_header\n",
     ]
-    return write_bytes(path, "\n".join(header).encode(), vertices.tobytes(), faces.tobytes())
+    return "\n".join(header).encode() + vertices.tobytes() + faces.tobytes()
+
+
+def write_ply(path: str | os.PathLike[str], mesh: Mesh) -> Path:
+    """`ply_bytes` into a file, by atomic rename."""
+    return write_bytes(path, ply_bytes(mesh))
