@@ -150,9 +150,9 @@ class Field:
             grid.box, rays.reshape(-1), none, back.reshape(-1), none, count, -1, step,
             self.density * grid.voxel * step, self.shift, 0.0, 0.0, 1e-4, False, out, work, corner,
         )  # fmt: skip
-        out = out.reshape(-1, 5)
-        out[:, 4] *= grid.voxel
-        return out
+        result = out.reshape(-1, 5)
+        result[:, 4] *= grid.voxel
+        return result
 
     def to_bytes(self) -> bytes:
         """The file's content: a function of the field alone, the same bytes everywhere."""

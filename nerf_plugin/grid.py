@@ -54,7 +54,7 @@ class Grid:
         offset = (np.asarray(lo, np.float64) - np.asarray(cells_lo, np.float64)) / float(cells_voxel)
         mark_cells(np.ascontiguousarray(cells, np.uint8), offset, ratio, shape, occupied, present)
         places = np.flatnonzero(present)
-        return cls(np.asarray(lo, np.float64), float(voxel), tuple(map(int, bricks)), places, present[places],
+        return cls(np.asarray(lo, np.float64), float(voxel), (int(bricks[0]), int(bricks[1]), int(bricks[2])), places, present[places],
                    occupied[places])  # fmt: skip
 
     @property
@@ -141,8 +141,9 @@ class Grid:
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Grid:
         """The inverse of `to_plain`."""
+        x, y, z = plain["bricks"]
         return cls(
-            np.asarray(plain["lo"], np.float64), float(plain["voxel"]), tuple(int(b) for b in plain["bricks"]),
+            np.asarray(plain["lo"], np.float64), float(plain["voxel"]), (int(x), int(y), int(z)),
             np.asarray(plain["places"]), np.asarray(plain["present"]), np.asarray(plain["occupied"]),
         )  # fmt: skip
 

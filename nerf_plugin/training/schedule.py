@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -67,14 +68,14 @@ def plan(settings: Settings, number: int, views: int) -> RoundPlan:
     )  # fmt: skip
 
 
-def rung(width: int, height: int, resolution: int) -> int:
-    """How often to halve an image for a grid: so that a pixel of it covers about two thirds of a voxel, or one half."""
-    return max(0, round(math.log2(max(width, height) / resolution) - 0.6))
+def rung(size: Sequence[int], resolution: int) -> int:
+    """How often to halve an image of `size` pixels for a grid: so that a pixel of it covers about two thirds of a voxel, or one half."""
+    return max(0, round(math.log2(max(size) / resolution) - 0.6))
 
 
-def rungs(settings: Settings, width: int, height: int) -> list[int]:
+def rungs(settings: Settings, size: Sequence[int]) -> list[int]:
     """The rungs of the image pyramid that a run needs, ascending."""
-    return sorted({rung(width, height, level.resolution) for level in settings.levels})
+    return sorted({rung(size, level.resolution) for level in settings.levels})
 
 
 def generator(seed: int, *counter: int) -> np.random.Generator:

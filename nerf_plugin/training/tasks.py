@@ -68,7 +68,7 @@ def gather_rays(settings: Settings, plan: RoundPlan, task: int, grid: Grid,
     jobs = []
     for index in plan.views(len(views), task, settings.tasks):
         view = views[index]
-        halvings = rung(*view["size"], settings.levels[plan.level].resolution)
+        halvings = rung(view["size"], settings.levels[plan.level].resolution)
         image = view["rungs"][str(halvings)]
         chosen = draw(settings, index, plan, image["candidates"])
         jobs.append((image["pixels"], chosen, rung_camera(view["camera"], halvings)))

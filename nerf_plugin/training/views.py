@@ -20,13 +20,13 @@ def camera_row(camera: Any) -> np.ndarray:
 def prepare_view(settings: Settings, index: int, camera: Any, image: np.ndarray) -> dict[str, Any]:
     """The map function of the preparing stage: one photo, once.
 
-    image: (H, W, 4) uint8 straight-alpha RGBA as `View.image()` gives it. Returns plain data: camera (16,) float64; size
+    image: (H, W, 4) uint8 straight-alpha RGBA as `View.image()` gives it. Returns: camera (16,) float64, size
     [width, height]; rungs: {str(rung): {pixels (h, w, 4) uint8 premultiplied, candidates (n,) int32 pixel numbers in
     the order of 8 x 8 tiles}}; mask (h, w) uint8, 1 where the ring around the object ends, on rung mask_rung; opaque:
     whether the photo has no transparency at all.
     """
     height, width = image.shape[:2]
-    wanted = rungs(settings, width, height)
+    wanted = rungs(settings, (width, height))
     pixels = np.empty_like(image)
     premultiply(np.ascontiguousarray(image), pixels)
     opaque = bool((pixels[..., 3] == 255).all())

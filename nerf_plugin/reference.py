@@ -1,0 +1,235 @@
+"""The slow, obvious twin of every kernel, in NumPy and plain loops: the oracle that tests hold the kernels against.
+
+Nothing here is fast, shares code with the kernels, or follows their tricks: alive cells are a dense array, a voxel's
+row number comes from a dictionary, rays step everywhere and skip nothing, and all sums are float64. Only the positions
+of samples are computed in float32, as the kernels do, so that both decide alike which cell a sample is in.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+SH = np.array([0.28209479177387814, 0.4886025119029199, 0.4886025119029199, 0.4886025119029199])
+"""Factors of the real spherical harmonics 1, x, y, z (unit norm over the sphere)."""
+
+
+def hash32(x: int) -> int:
+    """A well mixed 32-bit hash."""
+    x ^= x >> 16
+    x = x * 0x7FEB352D & 0xFFFFFFFF
+    x ^= x >> 15
+    x = x * 0x846CA68B & 0xFFFFFFFF
+    return x ^ x >> 16
+
+
+def row_numbers(grid: Any) -> dict[tuple[int, int, int], int]:
+    """Row of each voxel, counted one by one: bricks in order, bits in order."""
+    rows: dict[tuple[int, int, int], int] = {}
+    _, by, bz = grid.bricks
+    for place, word in zip(grid.places.tolist(), grid.present.tolist()):
+        x, y, z = place // (by * bz), place // bz % by, place % bz
+        for bit in range(64):
+            if word >> bit & 1:
+                rows[(4 * x + bit // 16, 4 * y + bit // 4 % 4, 4 * z + bit % 4)] = len(rows)
+    return rows
+
+
+def brick_distances(grid: Any) -> np.ndarray:
+    """(bx+1, by+1, bz+1) int: brick number, or minus the Chebyshev distance to the nearest brick with alive cells."""
+    shape = tuple(b + 1 for b in grid.bricks)
+    places = [np.unravel_index(p, grid.bricks) for p in grid.places]
+    full = np.array([p for p, word in zip(places, grid.occupied) if word])
+    table = np.zeros(shape, np.int64)
+    for at in np.ndindex(*shape):
+        table[at] = -max(1, int(np.abs(full - np.array(at)).max(1).min()))
+    for number, place in enumerate(places):
+        table[place] = number
+    return table
+
+
+def corners(point: np.ndarray) -> list[tuple[tuple[int, int, int], float]]:
+    """The eight voxels around a point (voxel units) and their trilinear weights."""
+    low = np.floor(point).astype(int)
+    f = np.maximum(np.asarray(point, np.float64) - low, 1e-6)
+    result = []
+    for a in (0, 1):
+        for b in (0, 1):
+            for c in (0, 1):
+                weight = (f[0] if a else 1 - f[0]) * (f[1] if b else 1 - f[1]) * (f[2] if c else 1 - f[2])
+                result.append(((int(low[0]) + a, int(low[1]) + b, int(low[2]) + c), float(weight)))
+    return result
+
+
+def samples(grid: Any, ray: np.ndarray, step: float, jitter: float) -> list[np.ndarray]:
+    """Points (voxel units, float32) of one ray that lie in alive cells, front to back, with t in a fourth place."""
+    alive, box = grid.alive(), grid.box
+    origin, direction = ray[:3], ray[3:]
+    near, far = np.float32(0), np.float32(np.inf)
+    for axis in range(3):
+        inverse = np.float32(1) / direction[axis] if direction[axis] != 0 else np.float32(1e30)
+        a, b = (box[axis] - origin[axis]) * inverse, (box[axis + 3] - origin[axis]) * inverse
+        near, far = max(near, min(a, b)), min(far, max(a, b))
+    points = []
+    if far > near:
+        for k in range(int((far - near) * np.float32(1 / step) - np.float32(jitter))):
+            t = near + (np.float32(k) + np.float32(jitter)) * np.float32(step)
+            point = origin + t * direction
+            cell = tuple(point.astype(int))
+            if alive[cell]:
+                points.append(np.append(point, t))
+    return points
+
+
+def march(grid: Any, rows: np.ndarray, rays: np.ndarray, target: np.ndarray, back: np.ndarray, step: float,
+          scale: float, shift: float, lambda_a: float = 0.0, lambda_p: float = 0.0,
+          seed: int = -1) -> dict[str, np.ndarray]:  # fmt: skip
+    """Forward and backward through rays, without early stop.
+
+    rows: (N, 16); rays: (R, 6) float32; target: (R, 4); back: (R, 3). Returns out (R, 5), grads (N, 16), back_grad
+    (R, 3), loss (the scalar of `kernels.march`, without the per-point term, which has no gradient by weights) and
+    point_loss (that term).
+    """
+    number = row_numbers(grid)
+    rows = np.asarray(rows, np.float64)
+    grads = np.zeros_like(rows)
+    out, back_grad = np.zeros((len(rays), 5)), np.zeros((len(rays), 3))
+    loss = point_loss = 0.0
+    for r, ray in enumerate(rays):
+        jitter = 0.5 if seed < 0 else (hash32((seed + hash32(r)) & 0xFFFFFFFF) >> 8) * 5.9604645e-08
+        basis = SH * np.array([1, *ray[3:].astype(np.float64)])
+        through, color, depth, kept = 1.0, np.zeros(3), 0.0, []
+        for point in samples(grid, ray, step, jitter):
+            weights = [(number[voxel], w) for voxel, w in corners(point[:3])]
+            raw = sum(w * rows[i] for i, w in weights)
+            tau = scale * np.logaddexp(0, raw[0] + shift)
+            c = 1 / (1 + np.exp(-(basis @ raw.reshape(4, 4)[:, 1:])))
+            weight = through * -np.expm1(-tau)
+            color = color + weight * c
+            through *= np.exp(-tau)
+            if depth == 0 and through < 0.5:
+                depth = point[3]
+            kept.append((weights, raw, c, weight, through))
+        color = color + through * back[r]
+        out[r] = [*color, 1 - through, depth]
+        a = target[r, 3]
+        error = color - target[r, :3] - (1 - a) * back[r]
+        alpha_error = 1 - through - a
+        loss += 0.5 * error @ error + 0.5 * lambda_a * alpha_error**2
+        back_grad[r] = (through - (1 - a)) * error
+        own = lambda_p if a > 0.99 else 0.0
+        behind = through * (error @ back[r])
+        for weights, raw, c, weight, after in reversed(kept):
+            point_loss += 0.5 * own * weight * ((c - target[r, :3]) ** 2).sum()
+            value = c @ error + lambda_a * alpha_error
+            row = np.zeros((4, 4))
+            row[0, 0] = (after * value - behind) * scale / (1 + np.exp(-raw[0] - shift))
+            behind += weight * value
+            row[:, 1:] = np.outer(basis, weight * (error + own * (c - target[r, :3])) * c * (1 - c))
+            row[1, 0], row[2, 0] = weight, 1.0
+            for i, w in weights:
+                grads[i] += w * row.ravel()
+    return {
+        "out": out,
+        "grads": grads,
+        "back_grad": back_grad,
+        "loss": np.array(loss),
+        "point_loss": np.array(point_loss),
+    }
+
+
+def interpolate(grid: Any, rows: np.ndarray, points: np.ndarray, empty: float) -> np.ndarray:
+    """(n, L) values at points (voxel units); voxels without a row count as `empty` in lane 0, not at all elsewhere."""
+    number = row_numbers(grid)
+    out = np.zeros((len(points), rows.shape[1]))
+    for p, point in enumerate(points):
+        known = 0.0
+        low = np.floor(point).astype(int)
+        for corner in np.ndindex(2, 2, 2):
+            f = np.asarray(point, np.float64) - low
+            weight = np.prod([x if bit else 1 - x for x, bit in zip(f, corner)])
+            voxel = tuple(int(v) for v in low + corner)
+            if voxel in number:
+                out[p] += weight * rows[number[voxel]]
+                known += weight
+            else:
+                out[p, 0] += weight * empty
+        if known > 0:
+            out[p, 1:] /= known
+    return out
+
+
+def rmsprop(old: np.ndarray, total: np.ndarray, rate_sigma: float, rate_color: float, rate_sh: float,
+            beta: float) -> np.ndarray:  # fmt: skip
+    """One step on rows (n, 16) with summed gradients (n, 16); untouched rows (lane 8 zero) stay."""
+    new = np.array(old, np.float64)
+    for i in np.flatnonzero(total[:, 8] != 0):
+        g = np.asarray(total[i], np.float64)
+        sigma, color = g[0] ** 2, np.mean(g[1:4] ** 2)
+        new[i, 4] = sigma if old[i, 4] == 0 else beta * old[i, 4] + (1 - beta) * sigma
+        new[i, 8] = color if old[i, 8] == 0 else beta * old[i, 8] + (1 - beta) * color
+        new[i, 0] -= rate_sigma * g[0] / (np.sqrt(new[i, 4]) + 1e-8)
+        for group in range(4):
+            rate = rate_color * (rate_sh if group else 1.0) / (np.sqrt(new[i, 8]) + 1e-8)
+            new[i, 4 * group + 1 : 4 * group + 4] -= rate * g[4 * group + 1 : 4 * group + 4]
+        new[i, 12] += g[4]
+    return new
+
+
+def merge(base: int, count: int, packets: list[dict[str, np.ndarray]]) -> np.ndarray:
+    """(count, 16) float32 sum of packets in their order."""
+    total = np.zeros((count, 16), np.float32)
+    for packet in packets:
+        values = packet["halves"].view(np.float16).reshape(-1, 16)
+        for row, value in zip(packet["rows"], values):
+            total[row - base] += value.astype(np.float32)
+    return total
+
+
+def carve(keep: np.ndarray, lo: np.ndarray, voxel: float, camera: Any, mask: np.ndarray) -> np.ndarray:
+    """(X, Y, Z): keep, less the voxels that the camera (of the mask's size) sees where the mask is 0."""
+    at = np.stack(np.meshgrid(*[np.arange(n) for n in keep.shape], indexing="ij"), -1).reshape(-1, 3)
+    pixels, depth = camera.project(np.asarray(lo) + at * voxel)
+    u, v = np.floor(pixels).astype(int).T
+    seen = (depth > 1e-9) & (u >= 0) & (v >= 0) & (u < mask.shape[1]) & (v < mask.shape[0])
+    outside = np.zeros(len(at), bool)
+    outside[seen] = mask[v[seen], u[seen]] == 0
+    return np.where(outside.reshape(keep.shape), 0, keep)
+
+
+def mark_cells(cells: np.ndarray, offset: np.ndarray, ratio: float, resolution: tuple[int, int, int]) -> np.ndarray:
+    """Dense bool: which cells of a lattice have their centre in a set cell of another (see `kernels.lattice`)."""
+    alive = np.zeros(resolution, bool)
+    for cell in np.ndindex(*[n - 1 for n in resolution]):
+        at = np.floor(offset + (np.array(cell) + 0.5) * ratio).astype(int)
+        if (at >= 0).all() and (at < cells.shape).all():
+            alive[cell] = bool(cells[tuple(at)])
+    return alive
+
+
+def halve(image: np.ndarray) -> np.ndarray:
+    """Mean of 2 x 2 pixels of (H, W, 4) uint8, halves rounded up."""
+    h, w = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
+    blocks = image[:h, :w].astype(np.int64).reshape(h // 2, 2, w // 2, 2, -1)
+    return ((blocks.sum((1, 3)) + 2) // 4).astype(np.uint8)
+
+
+def premultiply(image: np.ndarray) -> np.ndarray:
+    """Straight-alpha RGBA uint8 to premultiplied."""
+    color = (image[..., :3].astype(np.int64) * image[..., 3:] + 127) // 255
+    return np.concatenate([color.astype(np.uint8), image[..., 3:]], -1)
+
+
+def dilate(mask: np.ndarray, radius: int) -> np.ndarray:
+    """Largest value in the square of `radius` pixels around each."""
+    padded = np.pad(mask, radius)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * radius + 1, 2 * radius + 1))
+    return windows.max((2, 3))
+
+
+def tile_order(mask: np.ndarray, tile: int) -> np.ndarray:
+    """Row-major numbers of set pixels, sorted by tile, then by row, then by column."""
+    v, u = np.nonzero(mask)
+    order = np.lexsort((u, v, u // tile, v // tile))
+    return (v * mask.shape[1] + u)[order]

@@ -1,0 +1,98 @@
+"""A field answers for its file: same bytes again, damage refused, density and colour where they belong."""
+
+import numpy as np
+import pytest
+
+from nerf_plugin.cameras import Camera, look_at
+from nerf_plugin.field import Field, FieldError
+from nerf_plugin.grid import Grid, lattice
+
+
+def ball(resolution=40, radius=0.6):
+    """A red ball of radius 0.6 around the origin, bluish where seen along +x; hard inside, nothing outside."""
+    lo, voxel, bricks = lattice(np.full(3, -1.0), np.full(3, 1.0), resolution)
+    centres = [lo[a] + (np.arange(4 * bricks[a]) + 0.5) * voxel for a in range(3)]
+    r = np.sqrt(sum(x**2 for x in np.meshgrid(*centres, indexing="ij")))
+    grid = Grid.from_cells(r < radius + 3 * voxel, lo, voxel, lo, voxel, bricks)
+    distance = np.linalg.norm(grid.lo + grid.voxels() * grid.voxel, axis=1) - radius
+    rows = np.zeros((grid.rows, 16), np.float32)
+    rows[:, 0] = np.clip(-distance / voxel * 10, -10, 10)
+    rows[:, 1:4] = [8, -8, -8]
+    rows[:, 7] = 12
+    return Field(grid, rows, density=60.0, shift=0.0)
+
+
+@pytest.fixture(scope="module")
+def field():
+    return ball()
+
+
+def test_density_and_colour(field):
+    sigma = field.sigma(np.array([[0, 0, 0], [0, 0.5, 0], [0, 0, 0.66], [0.9, 0.9, 0.9], [5, 5, 5]]))
+    assert sigma.dtype == np.float32
+    np.testing.assert_allclose(sigma[:2], 600, rtol=1e-3)
+    assert sigma[2] < 1 and not sigma[3:].any()
+    along = field.color(np.zeros((2, 3)), np.array([[1.0, 0, 0], [-1.0, 0, 0]]))
+    expected = 1 / (1 + np.exp(-np.array([8 * 0.28209479, -8 * 0.28209479, -8 * 0.28209479 + 12 * 0.48860251])))
+    np.testing.assert_allclose(along[0], expected, rtol=1e-3)
+    assert along[0, 2] > 0.9 > 0.1 > along[1, 2]
+
+
+def test_render(field):
+    camera = Camera.from_matrix(look_at((0, -3, 0), (0, 0, 0)), 33, 31, 40.0)
+    view = field.render(camera, background=(0.0, 1.0, 0.0))
+    assert view.rgb.shape == (31, 33, 3) and view.alpha.shape == view.depth.shape == (31, 33)
+    assert view.alpha[15, 16] > 0.999 and view.alpha[0, 0] == 0
+    assert view.depth[15, 16] == pytest.approx(2.4, abs=2 * field.voxel) and view.depth[0, 0] == 0
+    np.testing.assert_array_equal(view.rgb[0, 0], [0, 1, 0])
+    covered = view.alpha.sum() / (np.pi * (40 * 0.6 / np.sqrt(9 - 0.36)) ** 2)
+    assert covered == pytest.approx(1, abs=0.08)
+
+
+def test_trace_agrees_with_rays_through_sigma(field):
+    # Brute force along one oblique ray, from the public functions alone.
+    origin, direction = np.array([-2.0, 0.1, 0.3]), np.array([0.96, 0.0, -0.28])
+    out = field.trace(origin, direction[None], step=0.05)
+    t = np.arange(0, 4, 0.002)
+    sigma = field.sigma(origin + t[:, None] * direction).astype(float)
+    through = np.exp(-np.concatenate([[0], np.cumsum(sigma * 0.002)]))
+    assert out[0, 3] == pytest.approx(1 - through[-1], abs=1e-3)
+    assert out[0, 4] == pytest.approx(t[np.argmax(through < 0.5)], abs=0.01)
+
+
+def test_same_bytes_again(field, tmp_path):
+    field.save(tmp_path / "a.field")
+    again = Field.load(tmp_path / "a.field")
+    again.save(tmp_path / "b.field")
+    assert (tmp_path / "a.field").read_bytes() == (tmp_path / "b.field").read_bytes()
+    points = np.random.default_rng(0).uniform(-1, 1, (100, 3))
+    np.testing.assert_array_equal(field.sigma(points), again.sigma(points))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.field", "b.field"]
+
+
+def test_damage_is_refused(field):
+    good = field.to_bytes()
+    for bad in (
+        b"",
+        b"PNG" + good,
+        good[: len(good) // 2],
+        good.replace(b'"voxel": ', b'"vixel": ', 1),
+        good.replace(b'"type": "<u8"', b'"type": "<u4"', 1),
+        good.replace(b'"bricks": [', b'"bricks": [9', 1),
+    ):
+        with pytest.raises(FieldError, match=r"a\.field.*(Train|copy)"):
+            Field.from_bytes(bad, "a.field")
+
+
+def test_missing_corner_is_refused(field):
+    grid = field.grid
+    broken = Grid(grid.lo, grid.voxel, grid.bricks, grid.places, grid.occupied.copy(), grid.occupied)
+    broken.present[0] = 0
+    damaged = Field(broken, np.zeros((broken.rows, 16), np.float32), 1.0, 0.0).to_bytes()
+    with pytest.raises(FieldError, match="corner"):
+        Field.from_bytes(damaged)
+
+
+def test_rows_must_fit_the_grid(field):
+    with pytest.raises(FieldError, match="voxels"):
+        Field(field.grid, np.zeros((3, 16), np.float32), 1.0, 0.0)

@@ -1,0 +1,283 @@
+"""Every kernel agrees with its slow twin, and the twin's gradients with finite differences."""
+
+import os
+
+import numpy as np
+import pytest
+
+from nerf_plugin import reference
+from nerf_plugin.cameras import Camera, look_at
+from nerf_plugin.grid import Grid
+from nerf_plugin.kernels import lattice, march, pixels, update
+from nerf_plugin.training.views import camera_row
+
+SEED = int(os.environ.get("DAF_TEST_SEED", np.random.SeedSequence().entropy % 2**32))
+
+
+@pytest.fixture
+def rng():
+    print(f"DAF_TEST_SEED={SEED}")
+    return np.random.default_rng(SEED)
+
+
+def random_grid(rng, bricks=(3, 4, 3), fill=0.35):
+    cells = rng.random([4 * b for b in bricks]) < fill
+    cells[4:8, 4:8, :] = False
+    return Grid.from_cells(cells, np.zeros(3), 1.0, np.zeros(3), 1.0, bricks)
+
+
+def random_rays(rng, grid, count):
+    centre = np.array(grid.resolution) / 2
+    origins = centre + rng.normal(size=(count, 3)) * 10
+    goals = centre + rng.uniform(-5, 5, (count, 3))
+    directions = goals - origins
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    return np.concatenate([origins, directions], 1).astype(np.float32)
+
+
+def run_kernel(grid, rows, rays, target, back, step, scale, shift, lambda_a=0.0, lambda_p=0.0, seed=-1, stop=0.0):
+    grads = np.zeros(grid.rows * 16, np.float32)
+    touched = np.zeros(len(grid.places), np.uint8)
+    out, back_grad = np.zeros(len(rays) * 5, np.float32), np.zeros(len(rays) * 3, np.float32)
+    work, corner = march.scratch()
+    figures = march.march(
+        rows.astype(np.float32).ravel(), grads, touched, grid.table, grid.shape, grid.first, grid.present,
+        grid.occupied, grid.box, rays.ravel(), target.astype(np.float32).ravel(), back.astype(np.float32).ravel(),
+        back_grad, len(rays), seed, step, scale, shift, lambda_a, lambda_p, stop, True, out, work, corner,
+    )  # fmt: skip
+    return out.reshape(-1, 5), grads.reshape(-1, 16), back_grad.reshape(-1, 3), touched, figures
+
+
+@pytest.fixture
+def scene(rng):
+    grid = random_grid(rng)
+    rows = rng.normal(size=(grid.rows, 16))
+    rays = random_rays(rng, grid, 24)
+    target = rng.random((24, 4))
+    target[::2, 3] = 1
+    return grid, rows, rays, target, rng.random((24, 3))
+
+
+def test_one_sample_by_hand():
+    # One alive cell, voxel values all alike, a ray along x through its middle, one sample of one voxel:
+    # tau = 2 softplus(1 - 1) = 2 ln 2, alpha = 3/4; red = sigmoid(0.28209479 * 4 + 0.48860251 * 2) = 0.891341...
+    cells = np.zeros((4, 4, 4))
+    cells[1, 1, 1] = 1
+    grid = Grid.from_cells(cells, np.zeros(3), 1.0, np.zeros(3), 1.0, (1, 1, 1))
+    assert grid.rows == 8
+    rows = np.zeros((8, 16))
+    rows[:, 0], rows[:, 1], rows[:, 5] = 1.0, 4.0, 2.0
+    rays = np.array([[-2, 1.5, 1.5, 1, 0, 0]], np.float32)
+    out, grads, _, _, (loss, alive, _) = run_kernel(
+        grid, rows, rays, np.zeros((1, 4)), np.zeros((1, 3)), 1.0, 2.0, -1.0
+    )
+    assert alive == 1
+    red = 1 / (1 + np.exp(-(0.28209479 * 4 + 0.48860251 * 2)))
+    np.testing.assert_allclose(out[0], [0.75 * red, 0.375, 0.375, 0.75, 3.5], rtol=1e-6)
+    np.testing.assert_allclose(loss, (0.75 * red) ** 2 + 2 * 0.375**2, rtol=1e-6)
+    # dL/dx = (1 - alpha) (c . e) * 2 sigmoid(0) at each corner an eighth; dL/dy_red = alpha e c (1 - c) * SH / 8.
+    error = np.array([0.75 * red, 0.375, 0.375])
+    np.testing.assert_allclose(grads[:, 0], 0.25 * (np.array([red, 0.5, 0.5]) @ error) / 8, rtol=1e-5)
+    np.testing.assert_allclose(grads[:, 1], 0.28209479 * 0.75 * error[0] * red * (1 - red) / 8, rtol=1e-5)
+    np.testing.assert_allclose(grads[:, 4], 0.75 / 8, rtol=1e-5)
+    np.testing.assert_allclose(grads[:, 8], 1 / 8, rtol=1e-5)
+
+
+@pytest.mark.parametrize("step", [0.5, 1.0])
+def test_march_agrees_with_its_twin(scene, step):
+    grid, rows, rays, target, back = scene
+    args = (step, 0.7 * step, -0.3, 0.4, 0.2, 17)
+    out, grads, back_grad, touched, figures = run_kernel(grid, rows, rays, target, back, *args)
+    twin = reference.march(grid, rows, rays, target, back, *args)
+    assert figures[1] > 20
+    np.testing.assert_allclose(out, twin["out"], rtol=2e-4, atol=2e-5)
+    np.testing.assert_allclose(grads, twin["grads"], rtol=2e-3, atol=1e-4)
+    np.testing.assert_allclose(back_grad, twin["back_grad"], rtol=2e-3, atol=1e-5)
+    bricks = np.searchsorted(grid.first, np.flatnonzero(grads[:, 8]), side="right") - 1
+    assert touched[bricks].all()
+
+
+def test_twin_gradient_is_the_derivative_of_its_loss(scene, rng):
+    grid, rows, rays, target, back = scene
+    args = (1.0, 0.9, -0.3, 0.4, 0.0, 5)
+    grads = reference.march(grid, rows, rays, target, back, *args)["grads"]
+    lanes = [i for i in range(16) if i == 0 or i % 4]
+    seen = np.flatnonzero(grads[:, 8] > 0.5)
+    for row, lane in zip(rng.choice(seen, 12), rng.choice(lanes, 12)):
+        ends = []
+        for sign in (1, -1):
+            moved = rows.copy()
+            moved[row, lane] += sign * 1e-4
+            ends.append(float(reference.march(grid, moved, rays, target, back, *args)["loss"]))
+        assert grads[row, lane] == pytest.approx((ends[0] - ends[1]) / 2e-4, rel=1e-4, abs=1e-8)
+
+
+def test_background_gradient_is_the_derivative(scene):
+    grid, rows, rays, target, back = scene
+    args = (1.0, 0.9, -0.3, 0.4)
+    slope = reference.march(grid, rows, rays, target, back, *args)["back_grad"][3, 1]
+    ends = []
+    for sign in (1, -1):
+        moved = back.copy()
+        moved[3, 1] += sign * 1e-4
+        ends.append(float(reference.march(grid, rows, rays, target, moved, *args)["loss"]))
+    assert slope == pytest.approx((ends[0] - ends[1]) / 2e-4, rel=1e-5)
+
+
+def test_point_loss_gradient_is_the_derivative_with_weights_held(scene, rng):
+    grid, rows, rays, target, back = scene
+    with_it = reference.march(grid, rows, rays, target, back, 1.0, 0.9, -0.3, 0.0, 0.5)
+    without = reference.march(grid, rows, rays, target, back, 1.0, 0.9, -0.3)
+    extra = with_it["grads"] - without["grads"]
+    assert (extra[:, [0, 4, 8, 12]] == 0).all()
+    row = int(np.abs(extra[:, 2]).argmax())
+    ends = []
+    for sign in (1, -1):
+        moved = rows.copy()
+        moved[row, 2] += sign * 1e-4
+        ends.append(float(reference.march(grid, moved, rays, target, back, 1.0, 0.9, -0.3, 0.0, 0.5)["point_loss"]))
+    assert extra[row, 2] == pytest.approx((ends[0] - ends[1]) / 2e-4, rel=1e-4)
+
+
+def test_early_stop_changes_little(scene):
+    grid, rows, rays, target, back = scene
+    full = run_kernel(grid, rows, rays, target, back, 1.0, 3.0, 0.0)
+    short = run_kernel(grid, rows, rays, target, back, 1.0, 3.0, 0.0, stop=1e-3)
+    assert short[4][1] < full[4][1]
+    np.testing.assert_allclose(short[0][:, :4], full[0][:, :4], atol=1.1e-3)
+
+
+def test_rays_that_miss_see_the_background(scene):
+    grid, rows, _, target, back = scene
+    rays = np.array([[-50, 0, 0, -1, 0, 0], [0, 0, -9, 0, 1, 0], [500, 500, 500, 0, 0, 1]], np.float32)
+    out, grads, *_ = run_kernel(grid, rows, rays, target[:3], back[:3], 1.0, 1.0, 0.0)
+    np.testing.assert_array_equal(out[:, :3], back[:3].astype(np.float32))
+    assert not out[:, 3:].any() and not grads.any()
+
+
+def test_same_input_same_bits(scene):
+    grid, rows, rays, target, back = scene
+    first = run_kernel(grid, rows, rays, target, back, 1.0, 1.0, 0.0, seed=3)
+    again = run_kernel(grid, rows, rays, target, back, 1.0, 1.0, 0.0, seed=3)
+    other = run_kernel(grid, rows, rays, target, back, 1.0, 1.0, 0.0, seed=4)
+    assert first[1].tobytes() == again[1].tobytes() != other[1].tobytes()
+
+
+def test_interpolate_and_inside(rng):
+    grid = random_grid(rng)
+    rows = rng.normal(size=(grid.rows, 16)).astype(np.float32)
+    points = rng.uniform(-1, 17, (300, 3)).astype(np.float32)
+    out, alive = np.empty((300, 16), np.float32), np.empty(300, np.uint8)
+    lattice.interpolate(rows, 16, grid.table, grid.shape, grid.first, grid.present, points, -2.0, out)
+    np.testing.assert_allclose(out, reference.interpolate(grid, rows, points, -2.0), rtol=1e-4, atol=1e-5)
+    lattice.inside(grid.table, grid.shape, grid.occupied, points, alive)
+    dense = np.pad(grid.alive(), 2)
+    cells = np.clip(np.floor(points).astype(int) + 2, 0, np.array(dense.shape) - 1)
+    np.testing.assert_array_equal(alive, dense[tuple(cells.T)])
+
+
+def test_pack_merge_step(rng):
+    grid = random_grid(rng)
+    start, stop, low, high = grid.ranges(3)[1]
+    packets = []
+    for _ in range(2):
+        grads = (rng.normal(size=(grid.rows, 16)) * 10.0 ** rng.integers(-3, 3, (grid.rows, 1))).astype(np.float32)
+        grads[:, 8] = np.abs(grads[:, 8])
+        grads[rng.random(grid.rows) < 0.5] = 0
+        touched = np.ones(len(grid.places), np.uint8)
+        flat = grads.ravel().copy()
+        n = update.count_touched(flat, touched, grid.first, grid.present, start, stop)
+        packet = {"rows": np.empty(n, np.int32), "halves": np.empty(n * 16, np.uint16)}
+        update.pack(flat, touched, grid.first, grid.present, start, stop, packet["rows"], packet["halves"])
+        assert not flat.reshape(-1, 16)[low:high].any()
+        expected = np.flatnonzero(grads[low:high, 8] > 0) + low
+        np.testing.assert_array_equal(packet["rows"], expected)
+        np.testing.assert_array_equal(packet["halves"].view(np.float16), grads[expected].astype(np.float16).ravel())
+        packets.append(packet)
+    total = np.zeros((high - low) * 16, np.float32)
+    for packet in packets:
+        update.merge(total, low, packet["rows"], packet["halves"])
+    twin = reference.merge(low, high - low, packets)
+    np.testing.assert_array_equal(total.reshape(-1, 16), twin)
+    old = rng.normal(size=(high - low, 16)).astype(np.float32)
+    old[:, [4, 8]] = np.abs(old[:, [4, 8]])
+    old[::3, [4, 8]] = 0
+    new = np.empty_like(old)
+    update.step(old.ravel(), total, 0.5, 0.25, 0.125, 0.9, new.ravel())
+    np.testing.assert_allclose(new, reference.rmsprop(old, twin, 0.5, 0.25, 0.125, 0.9), rtol=1e-5, atol=1e-5)
+
+
+def test_first_step_by_hand():
+    # First touch: the moment is the squared gradient, so density moves by its rate against the gradient's sign; colour
+    # moments are the mean of squares: (9 + 0 + 0) / 3 = 3, so red moves by rate * 3 / sqrt(3).
+    old, total, new = np.zeros(16, np.float32), np.zeros(16, np.float32), np.empty(16, np.float32)
+    total[[0, 1, 4, 8]] = [-2.0, 3.0, 0.5, 1.0]
+    update.step(old, total, 0.1, 0.2, 1.0, 0.9, new)
+    np.testing.assert_allclose(new[[0, 1, 2, 4, 8, 12]], [0.1, -0.2 * 3**0.5, 0, 4, 3, 0.5], rtol=1e-6)
+
+
+def test_halves_saturate():
+    grads, touched = np.full(16, 1e9, np.float32), np.ones(1, np.uint8)
+    rows, halves = np.empty(1, np.int32), np.empty(16, np.uint16)
+    update.pack(grads, touched, np.zeros(1, np.int32), np.ones(1, np.uint64), 0, 1, rows, halves)
+    assert (halves.view(np.float16) == 65504).all()
+
+
+def test_brick_table(rng):
+    cells = np.zeros((24, 20, 28))
+    cells[tuple(rng.integers(0, 20, (3, 3)))] = 1
+    grid = Grid.from_cells(cells, np.zeros(3), 1.0, np.zeros(3), 1.0, (6, 5, 7))
+    np.testing.assert_array_equal(grid.table.reshape(7, 6, 8), reference.brick_distances(grid))
+
+
+def test_carve(rng):
+    camera = Camera.from_matrix(look_at((3, 2, 1), (0.2, 0, 0)), 20, 16, 18.0)
+    mask = (rng.random((16, 20)) < 0.5).astype(np.uint8)
+    keep = np.ones((12, 13, 14), np.uint8)
+    lo = np.array([-1.5, -1.6, -1.4])
+    lattice.carve(keep, 0, lo, 0.25, camera_row(camera), mask)
+    twin = reference.carve(np.ones_like(keep), lo, 0.25, camera, mask)
+    np.testing.assert_array_equal(keep, twin)
+    slab = np.ones((5, 13, 14), np.uint8)
+    lattice.carve(slab, 4, lo, 0.25, camera_row(camera), mask)
+    np.testing.assert_array_equal(slab, twin[4:9])
+
+
+def test_mark_cells(rng):
+    cells = (rng.random((7, 6, 8)) < 0.4).astype(np.uint8)
+    offset, ratio = np.array([-0.3, 0.2, 0.0]), 0.55
+    grid = Grid.from_cells(cells, np.zeros(3), 1.0, offset, ratio, (3, 3, 4))
+    alive = reference.mark_cells(cells, offset, ratio, grid.resolution)
+    np.testing.assert_array_equal(grid.alive(), alive)
+    corners = {tuple(np.add(cell, c)) for cell in np.argwhere(alive) for c in np.ndindex(2, 2, 2)}
+    assert {tuple(v) for v in grid.voxels()} == corners
+
+
+def test_pixel_kernels(rng):
+    image = rng.integers(0, 256, (17, 22, 4), dtype=np.uint8)
+    out = np.empty_like(image)
+    pixels.premultiply(image, out)
+    np.testing.assert_array_equal(out, reference.premultiply(image))
+    half = np.empty((8, 11, 4), np.uint8)
+    pixels.halve(image, half)
+    np.testing.assert_array_equal(half, reference.halve(image))
+    mask = (rng.random((17, 22)) < 0.1).astype(np.uint8)
+    wide = np.empty_like(mask)
+    pixels.dilate(mask, 2, wide)
+    np.testing.assert_array_equal(wide, reference.dilate(mask, 2))
+    order = np.empty(mask.size, np.int32)
+    n = pixels.tile_order(wide, 8, order)
+    np.testing.assert_array_equal(order[:n], reference.tile_order(wide, 8))
+
+
+def test_rays_are_the_cameras(rng):
+    camera = Camera.from_matrix(look_at((3, 2, 1), (0.2, 0, 0)), 20, 16, 18.0)
+    image = rng.integers(0, 256, (16, 20, 4), dtype=np.uint8)
+    chosen = rng.integers(0, 320, 9).astype(np.int32)
+    rays, target = np.empty(11 * 6, np.float32), np.empty(11 * 4, np.float32)
+    lo = np.array([-1.0, -2.0, -3.0])
+    pixels.rays_of_pixels(image.ravel(), 20, chosen, camera_row(camera), lo, 0.5, rays, target, 2)
+    origin, directions = camera.rays(chosen % 20, chosen // 20)
+    np.testing.assert_allclose(rays.reshape(-1, 6)[2:, 3:], directions, atol=1e-6)
+    np.testing.assert_allclose(rays.reshape(-1, 6)[2:, :3], np.tile((origin - lo) / 0.5, (9, 1)), rtol=1e-6)
+    np.testing.assert_allclose(target.reshape(-1, 4)[2:], image.reshape(-1, 4)[chosen] / 255, rtol=1e-6)

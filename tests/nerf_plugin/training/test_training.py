@@ -1,0 +1,202 @@
+"""Training as map and reduce: what a round reads, that cutting changes no bit, and that it learns."""
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nerf_plugin.cameras import Camera, look_at
+from nerf_plugin.grid import Grid, lattice
+from nerf_plugin.training import (
+    PRESETS,
+    Level,
+    Scratch,
+    Settings,
+    finer_grid,
+    initial,
+    map_task,
+    plan,
+    prepare_view,
+    reduce_task,
+    resample,
+)  # fmt: skip
+from nerf_plugin.training.local import train_views
+from nerf_plugin.training.schedule import CHUNK, rung
+from nerf_plugin.training.views import draw
+
+SMALL = Settings((Level(16, 12, 2048), Level(32, 16, 4096)), hull_resolution=24)
+BOUNDS = np.array([[-1.0] * 3, [1.0] * 3])
+
+
+def photo(camera):
+    """A ball of radius 0.7, coloured by its normal, straight alpha; exact, without anti-aliasing."""
+    xs, ys = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
+    origin, d = camera.rays(xs.ravel(), ys.ravel())
+    b = d @ origin
+    inside = b**2 - (origin @ origin - 0.49)
+    hit = inside > 0
+    t = -b - np.sqrt(np.maximum(inside, 0))
+    normal = (origin + t[:, None] * d) / 0.7
+    image = np.zeros((camera.height, camera.width, 4), np.uint8)
+    image[..., :3] = np.where(hit[:, None], np.rint((normal * 0.4 + 0.5) * 255), 0).reshape(*image.shape[:2], 3)
+    image[..., 3] = hit.reshape(image.shape[:2]) * 255
+    return image
+
+
+def cameras(count, size=48):
+    spiral = np.arange(count) + 0.5
+    z = 1 - 2 * spiral / count
+    angle = spiral * np.pi * (3 - 5**0.5)
+    at = 3 * np.stack([np.cos(angle) * np.sqrt(1 - z**2), np.sin(angle) * np.sqrt(1 - z**2), z], 1)
+    return [Camera.from_matrix(look_at(p, (0, 0, 0)), size, size, size * 1.2) for p in at]
+
+
+@pytest.fixture(scope="module")
+def views():
+    return [prepare_view(SMALL, i, camera, photo(camera)) for i, camera in enumerate(cameras(14))]
+
+
+@pytest.fixture(scope="module")
+def trained(views):
+    return train_views(SMALL, views, BOUNDS)
+
+
+def test_it_learns(trained):
+    held_out = Camera.from_matrix(look_at((1.5, -2.2, 1.1), (0, 0, 0)), 48, 48, 57.6)
+    image = photo(held_out) / 255.0
+    expected = image[..., :3] * image[..., 3:] + 1 - image[..., 3:]
+    error = np.mean((trained.render(held_out).rgb - expected) ** 2)
+    assert -10 * np.log10(error) > 24
+    assert trained.render(held_out).depth[24, 24] == pytest.approx(np.sqrt(1.5**2 + 2.2**2 + 1.1**2) - 0.7, abs=0.1)
+
+
+def test_cutting_into_parts_changes_no_bit(views, trained):
+    other = train_views(replace(SMALL, parts=7), views, BOUNDS)
+    assert hashlib.sha256(other.to_bytes()).digest() == hashlib.sha256(trained.to_bytes()).digest()
+
+
+def test_tasks_in_any_order_with_any_scratch_give_the_same_packets(views):
+    box, grid, rows = initial(SMALL, views, BOUNDS)
+    now = plan(SMALL, 3, len(views))
+    shared = Scratch()
+    backwards = [map_task(SMALL, now, t, box, grid, rows, views, shared)[0] for t in (3, 2, 1, 0)][::-1]
+    for task in range(4):
+        alone, figures = map_task(SMALL, now, task, box, grid, rows, views)
+        assert figures["rays"] > 0
+        for a, b in zip(alone, backwards[task]):
+            assert a["rows"].tobytes() == b["rows"].tobytes() and a["halves"].tobytes() == b["halves"].tobytes()
+
+
+def test_inputs_stay_untouched(views):
+    box, grid, rows = initial(SMALL, views, BOUNDS)
+    rows.flags.writeable = False
+    now = plan(SMALL, 0, len(views))
+    packets, _ = map_task(SMALL, now, 0, box, grid, rows, views)
+    start, stop = grid.ranges(SMALL.parts)[0][2:]
+    new = reduce_task(SMALL, now, start, rows[start:stop], [packets[0]])
+    assert (new != rows[start:stop]).any() and not rows.any()
+
+
+def test_a_dirty_scratch_is_wiped():
+    scratch = Scratch()
+    scratch.gradients(5)[:] = 1  # a task that failed midway never called clean
+    assert not scratch.gradients(4).any()
+
+
+def test_rounds_cover_every_view_alike():
+    settings = Settings((Level(16, 40, 1024),), tasks=3)
+    for count in (1, 2, 7, 100, 1000):
+        seen = np.zeros(count, int)
+        for number in range(settings.rounds):
+            now = plan(settings, number, count)
+            members = [v for task in range(3) for v in now.views(count, task, 3)]
+            assert len(set(members)) == len(members)
+            rays = len(members) * now.chunks * CHUNK
+            assert rays <= 4 * 1024 or count == 1
+            seen[members] += 1
+        assert seen.max() - seen.min() <= 1
+
+
+def test_rates_fall_over_the_whole_run():
+    settings = PRESETS["standard"]
+    rates = [plan(settings, n, 100).rate_sigma for n in range(settings.rounds)]
+    assert rates[0] == settings.rate_sigma and (np.diff(rates) < 0).all()
+    assert rates[-1] == pytest.approx(settings.rate_sigma * settings.rate_end, rel=0.05)
+    levels = [plan(settings, n, 100).level for n in range(settings.rounds)]
+    assert [levels.count(i) for i in range(len(settings.levels))] == [level.rounds for level in settings.levels]
+    with pytest.raises(IndexError):
+        plan(settings, settings.rounds, 100)
+
+
+def test_a_stream_reads_every_pixel_once_an_epoch():
+    candidates = np.arange(1000, dtype=np.int32) * 3
+    settings = Settings((Level(16, 100, 192),), tasks=1)
+    rounds = [plan(settings, n, 1) for n in range(12)]
+    assert rounds[0].chunks == 3
+    drawn = [draw(settings, 5, now, candidates) for now in rounds]
+    first = np.concatenate(drawn)[:1000]
+    assert sorted(first) == candidates.tolist() and (first != candidates).any()
+    np.testing.assert_array_equal(drawn[4], draw(settings, 5, rounds[4], candidates))
+    assert (drawn[0] != draw(settings, 6, rounds[0], candidates)).any()
+
+
+def test_rungs_halve_until_a_pixel_is_about_a_voxel():
+    assert [rung((400, 400), n) for n in (64, 128, 256, 384)] == [2, 1, 0, 0]
+    assert rung((1920, 1080), 256) == 2
+
+
+def test_hull_holds_the_ball_and_little_more(views):
+    box, grid, _ = initial(SMALL, views, BOUNDS)
+    voxels = grid.lo + grid.voxels() * grid.voxel
+    assert (np.linalg.norm(voxels, axis=1) < 1.1).mean() > 0.95
+    inside = np.argwhere(grid.alive()).astype(float) * grid.voxel + grid.lo + grid.voxel / 2
+    assert len(inside) * grid.voxel**3 > 4 / 3 * np.pi * 0.7**3
+    assert (np.abs(box) > 0.7).all() and np.abs(box).mean() < 0.95
+
+
+def test_masks_without_common_ground_are_refused(views):
+    empty = [{**view, "mask": np.zeros_like(view["mask"])} for view in views]
+    with pytest.raises(ValueError, match="no point of the bounding box"):
+        initial(SMALL, empty, BOUNDS)
+
+
+def test_opaque_photos_keep_the_whole_box():
+    views = [prepare_view(SMALL, i, camera, np.full((48, 48, 4), 255, np.uint8)) for i, camera in enumerate(cameras(3))]
+    box, grid, _ = initial(SMALL, views, BOUNDS)
+    np.testing.assert_allclose(box, BOUNDS)
+    assert grid.alive().sum() >= 14**3
+
+
+def test_resampling_keeps_a_linear_field_and_can_be_cut():
+    lo, voxel, bricks = lattice(np.full(3, -1.0), np.full(3, 1.0), 20)
+    grid = Grid.from_cells(np.ones([4 * b for b in bricks]), lo, voxel, lo, voxel, bricks)
+    rows = np.ones((grid.rows, 16), np.float32)
+    rows[:, 0] = 5 + (grid.lo + grid.voxels() * grid.voxel) @ [1, 2, 3]
+    settings = Settings((Level(20, 1, 64), Level(37, 1, 64)))
+    finer = finer_grid(settings, 1, np.array([[-1.0] * 3, [1.0] * 3]), grid, rows)
+    new = resample(grid, rows, finer)
+    world = finer.lo + finer.voxels() * finer.voxel
+    well_inside = (np.abs(world) < 1 - voxel).all(1)
+    np.testing.assert_allclose(new[well_inside, 0], 5 + world[well_inside] @ [1, 2, 3], atol=1e-5)
+    assert not new[:, [4, 8, 12]].any() and (new[well_inside, 1] == 1).all()
+    pieces = [resample(grid, rows, finer, a, b) for a, b, _, _ in finer.ranges(5)]
+    assert np.concatenate(pieces).tobytes() == new.tobytes()
+
+
+def test_what_no_ray_saw_or_is_clear_is_pruned():
+    lo, voxel, bricks = lattice(np.full(3, -1.0), np.full(3, 1.0), 20)
+    grid = Grid.from_cells(np.ones([4 * b for b in bricks]), lo, voxel, lo, voxel, bricks)
+    x, y, _ = (grid.lo + grid.voxels() * grid.voxel).T
+    rows = np.zeros((grid.rows, 16), np.float32)
+    rows[:, 0], rows[:, 12] = np.where(x < 0, 20, -20), y < 0
+    finer = finer_grid(Settings((Level(20, 1, 64), Level(40, 1, 64))), 1, np.array([[-1.0] * 3, [1.0] * 3]), grid, rows)
+    left = finer.lo + finer.voxels() * finer.voxel
+    assert (left[:, :2].max(0) < 3 * voxel).all() and left[:, :2].min() < -0.9
+
+
+def test_a_plain_grid_comes_back(views):
+    _, grid, _ = initial(SMALL, views, BOUNDS)
+    again = Grid.from_plain(grid.to_plain())
+    np.testing.assert_array_equal(again.table, grid.table)
+    assert again.rows == grid.rows and [r[3] for r in again.ranges(4)][-1] == grid.rows
