@@ -29,13 +29,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import PathFinder
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import BadParameters, BrokenPlugin, UnknownJobType
 from .job import Job
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "mapreduce.jobs"
 COMMANDS = "mapreduce.commands"
@@ -210,6 +212,8 @@ def check(cls: Any) -> list[str]:
 
 @cache
 def _installed() -> dict[str, Plugin]:
+    from importlib.metadata import entry_points  # slow to load, and needless where a type is known already
+
     return {entry.name: _read_entry(entry) for entry in entry_points(group=GROUP)}
 
 
@@ -231,6 +235,8 @@ def _read_entry(entry: EntryPoint) -> Plugin:
 @cache
 def commands() -> dict[str, Plugin]:
     """The commands that plugins add to `daf`, by name; imports none."""
+    from importlib.metadata import entry_points
+
     return {entry.name: _read_entry(entry) for entry in sorted(entry_points(group=COMMANDS), key=lambda e: e.name)}
 
 

@@ -16,6 +16,7 @@ to the next process, uncharged.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import platform
@@ -23,11 +24,9 @@ import queue
 import shutil
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterable
-from typing import Any
 
 import zmq
 
@@ -38,12 +37,12 @@ from .errors import DafError, Refused, WireError
 from .wire import messages, sockets
 from .wire.messages import Assign, Error, TaskKey
 from .wire.typed import at_worker, encode
-from .working import host
 from .working.frames import Closed
 from .working.gauge import Key
 from .working.ledger import Outbox, Queue, keys_of, subset, task_keys
-from .working.process import SlotProcess, environment
-from .working.settings import SlotSettings, WorkerSettings
+from .working.nursery import Nursery
+from .working.process import SlotProcess
+from .working.settings import WorkerSettings
 from .working.slotwire import Loaded, Said, from_slot
 
 log = logging.getLogger("daf.worker")
@@ -115,12 +114,10 @@ class Link:
 class Worker:
     """One worker process. `run` returns when it has been drained, refused, or told twice to go."""
 
-    def __init__(self, settings: WorkerSettings):
+    def __init__(self, settings: WorkerSettings, nursery: Nursery | None = None):
         self.settings = settings
-        self.name = settings.name or f"{socket.gethostname()[:200]}-{os.getpid()}"
-        self.host = settings.host or host.host_id()
-        self.data = host.DataDirectory(settings.data_dir)
-        self.store = BlobStore(self.data.blobs)
+        self.nursery = nursery or Nursery(settings)
+        self.name, self.data = self.nursery.name, self.nursery.data
         self.queue = Queue()
         self.slots: list[SlotProcess] = []
         self.retired: list[SlotProcess] = []
@@ -129,45 +126,40 @@ class Worker:
         self.progress: dict[Key, messages.Progress] = {}
         self.draining = False
         self.leaving = ""
-        self.exit_code = 0
-        self._failed_starts = 0
-        self._environ = environment(settings.threads)
-        self._slot_settings = SlotSettings(
-            parent=os.getpid(),
-            worker=self.name,
-            host=self.host,
-            node=self.data.node,
-            blobs=str(self.data.blobs),
-            scratch=str(self.data.scratch),
-            plugins=settings.plugins,
-            task_memory=settings.task_memory,
-            file_size=settings.file_size,
-        )
         self._poller = zmq.Poller()
-        self._context: zmq.Context[zmq.Socket[bytes]]
-        self._wake, self._woken = socket.socketpair()
-        self._janitor = _Janitor(self.store)
         self._signals = 0
         self._stop_at = 0.0
+        self._failed_starts = 0
 
     # ------------------------------------------------------------------------------------------------------ the loop
 
-    def run(self) -> int:
-        """Serve until told to go; returns the exit code. Must be called in the main thread."""
-        try:
+    def run(self) -> None:
+        """Serve until told to go. Must be called in the main thread.
+
+        Raises:
+            Refused: the coordinator does not take this worker; the text says the difference.
+            DafError: task processes cannot be started.
+        """
+        with contextlib.ExitStack() as ending:
+            ending.callback(self.nursery.close)
+            ending.callback(self._end_slots)
             for _ in range(self.settings.slots):
                 self._start_slot()
             self._versions = self._offer()
-            self._context = zmq.Context()
             self.blobs = BlobServer(self.data.blobs, self.settings.blob_bind)
-            self.link = Link(self._context, self.settings.connect)
-            self._poller.register(self.link.socket, zmq.POLLIN)
+            ending.callback(self.blobs.close)
+            self._janitor = Janitor(BlobStore(self.data.blobs))
+            ending.callback(self._janitor.close)
             self._watch_signals()
+            ending.callback(self._wake.close)
+            ending.callback(self._woken.close)
+            context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+            ending.callback(context.term)
+            self.link = Link(context, self.settings.connect)
+            ending.callback(lambda: self.link.socket.close(200))
+            self._poller.register(self.link.socket, zmq.POLLIN)
             self._join()
             self._loop()
-        finally:
-            self._close()
-        return self.exit_code
 
     def _loop(self) -> None:
         now = time.monotonic()
@@ -218,7 +210,7 @@ class Worker:
         return {name: version for name, version in versions.items() if name in wanted}
 
     def _join(self) -> None:
-        node = messages.Node(self.data.node, self.host, str(self.data.blobs), self.blobs.address)
+        node = messages.Node(self.data.node, self.nursery.host, str(self.data.blobs), self.blobs.address)
         hello = messages.Hello(
             protocol=messages.PROTOCOL,
             library=__version__,
@@ -331,7 +323,7 @@ class Worker:
     # ----------------------------------------------------------------------------------------------------- the slots
 
     def _start_slot(self) -> SlotProcess:
-        slot = SlotProcess(self._slot_settings, self._environ)
+        slot = self.nursery.slot()
         self.slots.append(slot)
         for fd in (slot.channel.fileno(), slot.log_fd, slot.exit_fd):
             self._poller.register(fd, zmq.POLLIN)
@@ -486,6 +478,7 @@ class Worker:
     # ------------------------------------------------------------------------------------------------------- leaving
 
     def _watch_signals(self) -> None:
+        self._wake, self._woken = socket.socketpair()
         self._woken.setblocking(False)
         self._wake.setblocking(False)
         signal.set_wakeup_fd(self._wake.fileno())
@@ -524,26 +517,16 @@ class Worker:
         self.leaving = reason
         self.link.say(messages.Bye(reason))
 
-    def _close(self) -> None:
+    def _end_slots(self) -> None:
         for slot in self.slots + self.retired:
             slot.kill()
         for slot in self.slots + self.retired:
             slot.end()
             slot.close()
             shutil.rmtree(self.data.scratch / str(slot.pid), ignore_errors=True)
-        self._janitor.close()
-        if hasattr(self, "blobs"):
-            self.blobs.close()
-        if hasattr(self, "link"):
-            self.link.socket.close(200)
-        if hasattr(self, "_context"):
-            self._context.term()
-        self._wake.close()
-        self._woken.close()
-        self.data.close()
 
 
-class _Janitor:
+class Janitor:
     """Deletes released units in a thread: a folder with a hundred thousand files must not hold up a heartbeat."""
 
     def __init__(self, store: BlobStore):
@@ -562,19 +545,3 @@ class _Janitor:
     def close(self) -> None:
         self._todo.put(None)
         self._thread.join()
-
-
-def main(argv: list[str] | None = None) -> Any:
-    """`python -m mapreduce.worker`: the options of `WorkerSettings`, as the local engine passes them (daf-worker is for
-    people)."""
-    text = (argv if argv is not None else sys.argv[1:])[0]
-    logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", level=logging.INFO, stream=sys.stderr)
-    try:
-        return Worker(WorkerSettings.from_json(text)).run()
-    except DafError as error:
-        print(f"daf-worker: {error}", file=sys.stderr)
-        return error.exit_code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -50,8 +50,7 @@ class Size(click.ParamType):
 @click.option("--recycle-tasks", type=click.IntRange(0), default=0, help="Replace a child process after so many tasks.")
 @click.option("--recycle-memory", type=Size(), default=0, help="Replace a child process that holds more than this.")
 @click.option("--log-level", type=LEVELS, default="info", show_default=True, help="How much to say on stderr.")
-@click.pass_context
-def main(ctx: click.Context, coordinator: str, slots: int | None, log_level: str, **options: Any) -> None:
+def main(coordinator: str, slots: int | None, log_level: str, **options: Any) -> None:
     """Run tasks for the coordinator at ENDPOINT until SIGTERM (which finishes what runs) or Ctrl-C."""
     from .. import plugins
     from ..worker import Worker
@@ -65,7 +64,7 @@ def main(ctx: click.Context, coordinator: str, slots: int | None, log_level: str
     slots = slots or len(os.sched_getaffinity(0))
     try:
         settings = WorkerSettings(connect=coordinator, slots=slots, **options)
-        ctx.exit(Worker(settings).run())
+        Worker(settings).run()
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 

@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,6 @@ class LocalEngine:
         task_memory: bytes of memory of one task; by default the machine's, shared evenly. 0 for no limit.
         task_seconds: seconds of one task, 0 for no limit.
         data_dir: where the engine makes its temporary folder; by default in memory, when there is room.
-        plugins: specs of job types beyond those that are installed (see `mapreduce.plugins.add`).
         settings: of the coordinator's scheduler, by name (see `mapreduce.scheduler.settings`).
     """
 
@@ -52,7 +51,6 @@ class LocalEngine:
         task_memory: int | None = None,
         task_seconds: float = 0.0,
         data_dir: str | Path | None = None,
-        plugins: Sequence[str] = (),
         settings: Mapping[str, float] | None = None,
     ):
         workers = len(os.sched_getaffinity(0)) if workers is None else workers
@@ -62,9 +60,9 @@ class LocalEngine:
         self.threads = threads
         self.task_memory = int(memory_total() * MEMORY_SHARE) // workers if task_memory is None else task_memory
         self.task_seconds = task_seconds
-        self._plugins = list(plugins)
         self._settings = dict(settings or {})
         self._offer: dict[str, str] = {}
+        self._specs: tuple[str, ...] = ()
         self._place = _Place(None if data_dir is None else Path(data_dir).absolute())
         self._crew: Crew | None = None
         self._lock = threading.Lock()
@@ -120,8 +118,11 @@ class LocalEngine:
         self._place.closed()
 
     def _prepare(self, cls: type[Job]) -> str:
-        """Make sure that the crew runs and finds `cls`; returns the type's version."""
+        """Make sure that the crew runs and finds `cls`; returns the type's version. The workers know all job types
+        that this process knows, so they are replaced only when a later job brings a type of its own."""
         plugin = plugins.describe(plugins.adopt(cls))
+        if plugin.spec in plugins.added():
+            plugins.add(plugin.spec.partition(":")[0])  # and whatever else its file has
         with self._lock:
             if self._crew is None:
                 self._crew = Crew()
@@ -129,8 +130,8 @@ class LocalEngine:
             if self._offer.get(plugin.name) != plugin.version:
                 if self._offer:
                     self._crew.remove("worker")
-                self._offer[plugin.name] = plugin.version
-                self._plugins.append(plugin.spec)
+                self._offer = plugins.versions()
+                self._specs = tuple(dict.fromkeys([plugin.spec, *plugins.added()]))
                 self._start_workers(self._crew)
         return plugin.version
 
@@ -150,14 +151,14 @@ class LocalEngine:
                 connect=self.endpoint,
                 name=name,
                 data_dir=self._place.path,
-                plugins=tuple(dict.fromkeys(self._plugins)),
+                plugins=self._specs,
                 offer=dict(self._offer),
                 threads=self.threads,
                 task_memory=self.task_memory,
                 task_seconds=self.task_seconds,
             )
             leave = (signal.SIGTERM, signal.SIGINT)  # the second one says: at once
-            crew.add(name, "mapreduce.worker", [settings.to_json()], self._place.path / f"{name}.log", leave)
+            crew.add(name, "mapreduce.working.start", [settings.to_json()], self._place.path / f"{name}.log", leave)
 
 
 class _Place:

@@ -22,7 +22,6 @@ import secrets
 from enum import Enum
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from ..errors import Insecure
 from .typed import MAX_ASSIGN, MAX_CONTROL
@@ -120,8 +119,11 @@ def dealer(
     socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
     _options(socket, hwm, limit)
     socket.setsockopt(zmq.ROUTING_ID, b"d" + secrets.token_bytes(12))
-    socket.setsockopt(zmq.RECONNECT_IVL, 100)
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1_000)
+    if endpoint.startswith("ipc:"):  # trying again costs nothing, and a local engine's processes all start at once
+        socket.setsockopt(zmq.RECONNECT_IVL, 10)
+    else:
+        socket.setsockopt(zmq.RECONNECT_IVL, 100)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1_000)
     if "[" in endpoint:
         socket.setsockopt(zmq.IPV6, 1)
     try:
@@ -179,7 +181,7 @@ class Hangups:
         """Whether a connection ended since the last call."""
         seen = False
         while self.socket.poll(0):
-            recv_monitor_message(self.socket)
+            self.socket.recv_multipart()
             seen = True
         return seen
 

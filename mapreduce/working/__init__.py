@@ -6,6 +6,8 @@
 | `frames` | messages between a worker and a slot: length-prefixed frames over a pair of sockets |
 | `gauge` | one page of shared memory in which a slot says what it runs and since when |
 | `ledger` | which attempts are held, by which slot, and which results the coordinator has not acknowledged |
+| `nursery` | where slots come from; the first start before the worker has loaded |
+| `start` | runs a worker from its settings as JSON |
 | `process` | one slot as its worker sees it: start, watch, kill, and the post-mortem |
 | `limits` | memory and time: what a child sets for itself and what its parent watches |
 | `failure` | an exception or a dead process as plain data, the user's own frames first |

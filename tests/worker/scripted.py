@@ -114,7 +114,7 @@ def start_worker(endpoint: str, data: Path, **options: Any) -> subprocess.Popen[
     """A worker process with the job types of jobs.py."""
     plugins.add(JOBS)
     settings = WorkerSettings(connect=endpoint, data_dir=data, plugins=(JOBS,), **options)
-    command = [sys.executable, "-m", "mapreduce.worker", settings.to_json()]
+    command = [sys.executable, "-m", "mapreduce.working.start", settings.to_json()]
     return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])})
 
 
