@@ -122,6 +122,12 @@ def test_code_runs_and_prints_what_the_page_says(path: Path, dialogue: Dialogue)
             assert block.language in known, f"line {block.line}: {block.language!r} is none of {sorted(known)}"
 
 
+@pytest.mark.parametrize(("title", "lines"), [("words.py", 25), ("lloyd.py", 40)])
+def test_the_first_examples_stay_short(title: str, lines: int) -> None:
+    [block] = [block for block in Page.read(ROOT / "README.md").blocks if block.title == title]
+    assert len(block.text.splitlines()) <= lines
+
+
 @pytest.mark.parametrize("path", PAGES, ids=name)
 def test_links_lead_somewhere(path: Path) -> None:
     for link in Page.read(path).links():
