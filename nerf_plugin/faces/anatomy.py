@@ -145,9 +145,7 @@ def _nose(s: Sculptor, who: Identity) -> None:
     w, out = who.nose_width, who.nose_forward
     low = 0.235 - 0.165 * who.nose_length
     tip = at(0, 0.525 + out, low + who.nose_up)
-    s.cone(
-        SKIN, at(0, 0.385 + who.nose_bridge, 0.275), at(0, 0.480 + out, tip[2] + 0.03), 0.030, 0.040 * w, k=0.05
-    )
+    s.cone(SKIN, at(0, 0.385 + who.nose_bridge, 0.275), at(0, 0.480 + out, tip[2] + 0.03), 0.030, 0.040 * w, k=0.05)
     s.ellipsoid(SKIN, at(0, 0.425, low + 0.035), (0.055 * w, 0.075, 0.085), k=0.05)
     s.ellipsoid(SKIN, tip, (0.046 * w, 0.048, 0.042), k=0.035)
     s.ellipsoid(SKIN, at(0.054 * w, 0.450 + 0.6 * out, low - 0.010), (0.034 * w, 0.055, 0.036), mirror=True, k=0.03)

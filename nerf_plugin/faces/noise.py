@@ -12,15 +12,14 @@ import numpy as np
 
 @numba.njit(cache=True, inline="always")
 def _hash(i, j, k, seed):
-    h = np.uint32(seed) * np.uint32(0x9E3779B1)
-    h ^= np.uint32(i) * np.uint32(0x85EBCA77)
-    h ^= np.uint32(j) * np.uint32(0xC2B2AE3D)
-    h ^= np.uint32(k) * np.uint32(0x27D4EB2F)
-    h ^= h >> np.uint32(15)
-    h *= np.uint32(0x2C1B3C6D)
-    h ^= h >> np.uint32(12)
-    h *= np.uint32(0x297A2D39)
-    h ^= h >> np.uint32(15)
+    # Numba widens products of 32-bit integers, so every step is cut back.
+    h = np.uint32(np.uint32(seed) * np.uint32(0x9E3779B1))
+    h = np.uint32(h ^ np.uint32(np.uint32(i) * np.uint32(0x85EBCA77)))
+    h = np.uint32(h ^ np.uint32(np.uint32(j) * np.uint32(0xC2B2AE3D)))
+    h = np.uint32(h ^ np.uint32(np.uint32(k) * np.uint32(0x27D4EB2F)))
+    h = np.uint32(np.uint32(h ^ (h >> np.uint32(15))) * np.uint32(0x2C1B3C6D))
+    h = np.uint32(np.uint32(h ^ (h >> np.uint32(12))) * np.uint32(0x297A2D39))
+    h = np.uint32(h ^ (h >> np.uint32(15)))
     return h
 
 

@@ -25,7 +25,7 @@ VOLUME = 88
 def axis_samples(
     low: float, high: float, fine: tuple[float, float], coarse_step: float, fine_step: float
 ) -> np.ndarray:
-    """(4 n + 1,) float64 positions from `low` past `high`, `fine_step` apart inside `fine` and `coarse_step` outside."""
+    """(4 n + 1,) float64 positions from `low` past `high`, `fine_step` apart inside `fine`, else `coarse_step`."""
     blocks, at = [], low
     while at < high:
         step = fine_step if fine[0] - COARSE * coarse_step < at < fine[1] else coarse_step
