@@ -20,7 +20,7 @@ from .. import params, plugins, tasks
 from ..blobs import BlobStore, Reader
 from ..blobserver import Fetcher
 from ..client import Client
-from ..errors import JobCancelled, JobFailed, TimedOut, UnknownJobType, Unreachable
+from ..errors import JobCancelled, JobFailed, Refused, TimedOut, UnknownJobType, Unreachable
 from ..job import Artifact, Job, Result
 from ..wire.messages import Update
 from ..working.host import host_id
@@ -63,6 +63,12 @@ class ClusterEngine:
         name = type(job).name
         version = plugins.version(name)
         with Client(self.endpoint, patience=self.patience, owner=self.owner) as client:
+            offered = {worker.plugins[name] for worker in client.workers() if name in worker.plugins}
+            if offered and version not in offered:
+                raise Refused(
+                    f"no worker of {self.endpoint} has version {version} of {name}, which this program has; they have "
+                    f"{', '.join(sorted(offered))}. Bring both to the same version."
+                )
             return follow(client, job, version, seed, on_update, options)
 
 

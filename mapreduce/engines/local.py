@@ -120,13 +120,13 @@ class LocalEngine:
     def _prepare(self, cls: type[Job]) -> str:
         """Make sure that the crew runs and finds `cls`; returns the type's version. The workers know all job types
         that this process knows, so they are replaced only when a later job brings a type of its own."""
-        plugin = plugins.describe(plugins.adopt(cls))
-        if plugin.spec in plugins.added():
-            plugins.add(plugin.spec.partition(":")[0])  # and whatever else its file has
         with self._lock:
             if self._crew is None:
                 self._crew = Crew()
-                self._start_coordinator(self._crew)
+                self._start_coordinator(self._crew)  # it takes longest: looking for job types goes on meanwhile
+            plugin = plugins.describe(plugins.adopt(cls))
+            if plugin.spec in plugins.added():
+                plugins.add(plugin.spec.partition(":")[0])  # and whatever else its file has
             if self._offer.get(plugin.name) != plugin.version:
                 if self._offer:
                     self._crew.remove("worker")

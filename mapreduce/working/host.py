@@ -14,7 +14,6 @@ import os
 import secrets
 import shutil
 import socket
-import sysconfig
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -124,6 +123,8 @@ def _temporary_base() -> Path:
 def python_path(path: Iterable[str] = ()) -> str:
     """PYTHONPATH for a child process that has to find this package, and whatever else `path` (a sys.path) leads to
     beyond what the child finds by itself."""
+    import sysconfig
+
     given = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     own = tuple(os.path.abspath(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
     more = [os.path.abspath(entry) for entry in (*path, str(Path(__file__).parents[2]))]
