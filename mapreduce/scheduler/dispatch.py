@@ -45,8 +45,6 @@ def room(s: State, worker: Worker, phase: Phase) -> int:
     if not phase.seconds:
         return free
     depth = worker.slots * min(int(s.settings.lookahead / phase.seconds), s.settings.prefetch)
-    if worker.in_flight > worker.slots and worker.in_flight > depth // 2:
-        return 0
     ahead = int((s.settings.lookahead * worker.slots - worker.load()) / phase.seconds)
     share = ceil(phase.ready * worker.slots / (2 * s.fleet.slots))
     return max(free, min(ahead, depth - worker.in_flight, share))
@@ -54,7 +52,7 @@ def room(s: State, worker: Worker, phase: Phase) -> int:
 
 def fill(s: State, worker: Worker, limit: int = 0) -> None:
     """Send the worker what is due to it, at most `limit` tasks (0: no limit)."""
-    if worker.draining or not s.policy.active:
+    if worker.draining or not s.policy.active or worker.in_flight > worker.enough:
         return
     skip: set[int] = set()
     given: dict[Phase, list[tuple[int, int]]] = {}
@@ -74,7 +72,7 @@ def fill(s: State, worker: Worker, limit: int = 0) -> None:
         if not tasks:
             skip.add(job.id)
             continue
-        worker.hold(phase, tasks, batch)
+        worker.hold(phase, [index for index, _ in tasks], batch)
         given.setdefault(phase, []).extend(tasks)
         left -= len(tasks)
         s.policy.served(job, len(tasks), phase.seconds)
@@ -83,6 +81,7 @@ def fill(s: State, worker: Worker, limit: int = 0) -> None:
     if not before:
         worker.turned = s.now
     batch.depth = max(1.0, worker.in_flight / worker.slots)
+    worker.enough = max(worker.slots - 1, worker.in_flight // 2)
     s.fleet.weigh(worker)
     for phase, sent in given.items():
         s.out.append(Assign(worker.name, phase.job, phase.stage, phase.kind, tuple(sent)))
@@ -132,8 +131,8 @@ def reclaim(s: State) -> None:
         for phase, held in reversed(worker.held.items()):
             job = s.jobs[phase.job]
             if any(other.knows(job.spec.type, job.spec.version) for other in waiting):
-                newest = list(held.items())[::-1][: spare - len(back)]
-                back.extend((phase, index, attempt) for index, (attempt, _) in newest)
+                newest = list(held)[::-1][: spare - len(back)]
+                back.extend((phase, index, worker.attempt(phase, index)) for index in newest)
         if back:
             s.out.append(Abort(worker.name, tuple((phase.id(index), attempt) for phase, index, attempt in back)))
             for phase, index, _ in back:
@@ -157,7 +156,7 @@ def speculate(s: State) -> None:
             if not phase.seconds or phase.done < s.settings.straggler_after * phase.count:
                 continue
             late = max(s.settings.straggler * phase.seconds, s.settings.straggler_floor)
-            for index, (_, batch) in list(held.items()):
+            for index, batch in list(held.items()):
                 if s.now - batch.at < late or index in phase.backups:
                     continue
                 other = next((w for w in waiting if w is not worker and w.knows(job.spec.type, job.spec.version)), None)
@@ -165,7 +164,7 @@ def speculate(s: State) -> None:
                     break
                 attempt = phase.next_attempt(index)
                 phase.backups[index] = attempt
-                other.hold(phase, [(index, attempt)], Batch(s.now, 0.0))
+                other.hold(phase, [index], Batch(s.now, 0.0, attempt))
                 s.fleet.weigh(other)
                 if other.in_flight >= other.slots:
                     waiting.remove(other)

@@ -94,9 +94,9 @@ def running(s: State, job: Job, now: float) -> list[str]:
         if not phase.running:
             continue
         held = [
-            (batch.at, index, attempt, worker.name)
+            (batch.at, index, worker.attempt(phase, index), worker.name)
             for worker in s.fleet
-            for index, (attempt, batch) in worker.held.get(phase, {}).items()
+            for index, batch in worker.held.get(phase, {}).items()
         ]
         at, index, attempt, worker = min(held)
         backup = ", with a backup attempt" if index in phase.backups else ""

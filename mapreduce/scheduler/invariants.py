@@ -48,14 +48,14 @@ def check_worker(s: State, worker: Worker) -> None:
     require(worker.in_flight == held, "a worker's load is what it holds", worker, worker.in_flight, held)
     require(all(worker.held.values()), "a worker keeps no empty books", worker)
     most = worker.slots * (s.settings.prefetch + 1)
-    ahead = sum(1 for h in worker.held.values() for _, batch in h.values() if batch.depth)
+    ahead = sum(1 for h in worker.held.values() for batch in h.values() if batch.depth)
     require(ahead <= most, "no worker is sent more than its credit", worker, ahead, most)
     for phase, tasks in worker.held.items():
         spec = s.jobs[phase.job].spec if phase.job in s.jobs else None
         require(spec is not None, "workers hold tasks of known jobs", worker, phase)
-        for index, (attempt, _) in tasks.items():
-            current = (phase.attempts[index], phase.backups.get(index))
-            require(attempt in current, "a held attempt is a current one", worker, phase.id(index), attempt, current)
+        for index, batch in tasks.items():
+            known = not batch.backup or batch.backup in (phase.backups.get(index), phase.attempts[index])
+            require(known, "a held attempt is a current one", worker, phase.id(index), batch.backup)
 
 
 def check_phase(phase: Phase, held: Counter[int], s: State) -> None:

@@ -64,7 +64,7 @@ class Job:
 
     def __init__(self, spec: JobSpec, token: str, at: float, now: float, fence: int, since: int | None = None) -> None:
         self.spec, self.token, self.at, self.began = spec, token, at, now
-        self.id = spec.id
+        self.id, self.key = spec.id, (spec.type, spec.version)
         self.state = JobState.PLANNING
         self.stage: Stage | None = None
         self.ahead: StagePlan | None = None  # the plan that said `last`
@@ -135,9 +135,11 @@ class Job:
 
     def phase(self, stage: int, kind: int) -> Phase | None:
         """The live phase of that stage and kind; None where the job is past it or not yet there."""
-        for phase in self.phases():
-            if phase.stage == stage and phase.kind == kind:
-                return phase
+        at, control = self.stage, self.control
+        if at is not None and at.number == stage and kind in (Kind.MAP, Kind.REDUCE):
+            return at.maps if kind == Kind.MAP else at.reduces
+        if control is not None and control.stage == stage and control.kind == kind:
+            return control
         return None
 
     def counters(self) -> Counts:

@@ -55,7 +55,7 @@ def adopt(s: State, worker: Worker, task: TaskId, attempt: int) -> bool:
         return False
     index = task.index
     if index in worker.held.get(phase, ()):
-        return worker.held[phase][index][0] == attempt
+        return worker.attempt(phase, index) == attempt
     if phase is not job.control and job.state not in (JobState.MAPPING, JobState.REDUCING):
         return False
     if not phase.since < attempt < (s.fence + 1) << FENCE_SHIFT or phase.states[index] == DONE:
@@ -64,7 +64,7 @@ def adopt(s: State, worker: Worker, task: TaskId, attempt: int) -> bool:
         if attempt != phase.attempts[index]:
             return False
         for other in s.fleet:  # the same worker under its last name
-            if (held := other.held.get(phase)) and held.get(index, (0,))[0] == attempt:
+            if index in other.held.get(phase, ()) and other.attempt(phase, index) == attempt:
                 other.drop(phase, index)
                 s.fleet.weigh(other)
                 break
@@ -75,7 +75,7 @@ def adopt(s: State, worker: Worker, task: TaskId, attempt: int) -> bool:
     else:
         phase.adopt(index, attempt)
         s.policy.update(job)
-    worker.hold(phase, [(index, attempt)], Batch(s.now, 0.0))
+    worker.hold(phase, [index], Batch(s.now, 0.0))
     return True
 
 
@@ -108,11 +108,12 @@ def heartbeat(s: State, worker: Worker, event: Heartbeat) -> None:
     named: dict[tuple[int, int, int], dict[int, int]] = {}
     for task, attempt in event.running:
         named.setdefault(task[:3], {})[task[3]] = attempt
-    missing: dict[tuple[Phase, int, int], int] = {}
+    missing: set[tuple[Phase, int, int]] = set()
     lost: list[tuple[Phase, int]] = []
     for phase, held in worker.held.items():
         names = named.get((phase.job, phase.stage, phase.kind), {})
-        for index, (attempt, batch) in held.items():
+        for index, batch in held.items():
+            attempt = batch.backup or phase.attempts[index]
             if names.get(index) == attempt:
                 del names[index]
             elif s.now - batch.at > s.settings.assign_grace:
@@ -120,9 +121,10 @@ def heartbeat(s: State, worker: Worker, event: Heartbeat) -> None:
                 if key in worker.missing:
                     lost.append((phase, index))
                 else:
-                    missing[key] = 1
+                    missing.add(key)
     worker.missing = missing
     foreign = [(TaskId(*key, index), attempt) for key, names in named.items() for index, attempt in names.items()]
+    foreign.extend((phase.id(index), worker.attempt(phase, index)) for phase, index in lost)
     if foreign:
         s.out.append(Abort(worker.name, tuple(foreign)))
     if lost:
@@ -133,7 +135,7 @@ def lose_attempts(s: State, worker: Worker, attempts: list[tuple[Phase, int]], r
     """Attempts that ended without a word: not the task's fault, unless it happens to it again and again. A worker runs what it was sent in
     that order, so what waited behind its slots is not charged."""
     over: dict[int, Phase] = {}
-    attempts.sort(key=lambda lost: worker.held[lost[0]][lost[1]][1].at)
+    attempts.sort(key=lambda lost: worker.held[lost[0]][lost[1]].at)
     for nth, (phase, index) in enumerate(attempts):
         job = s.jobs[phase.job]
         job.retries += 1
@@ -168,7 +170,7 @@ def failed(s: State, worker: Worker, event: TaskFailed) -> None:
     job.tell(f"attempt {event.attempt} of {phase.kind.name} {index} failed on {worker.name}: {event.error.kind} {event.error.type}")
     if event.error.kind == "input-lost":
         charge.input_losses += 1
-        since = worker.held[phase][index][1].at
+        since = worker.held[phase][index].at
         s.return_attempt(worker, phase, index)
         if charge.input_losses > s.settings.max_losses:
             progress.end(s, job, JobEvent.FAILED, error=replace(event.error, worker=worker.name))

@@ -32,9 +32,11 @@ class Policy:
         return sum(map(len, self.active.values()))
 
     def update(self, job: Job) -> None:
-        key = (job.spec.type, job.spec.version)
-        job.ticket += 1
+        key = job.key
         active = self.active.get(key)
+        if active and len(active) == len(self.active) == 1 and job.id in active and job.ready:
+            return  # alone, its numbers decide nothing; they are taken up when it gets company
+        job.ticket += 1
         if not job.ready:
             if active and active.pop(job.id, None) is not None and not active:
                 del self.active[key], self.heaps[key]
@@ -43,6 +45,8 @@ class Policy:
             active = self.active[key] = {}
             self.heaps[key] = []
         if job.id not in active:
+            if len(self) == 1:
+                self._renew(next(iter(next(jobs for jobs in self.active.values() if jobs).values())))
             active[job.id] = job
             job.served = max(job.served, self.level)
         heap = self.heaps[key]
@@ -50,6 +54,10 @@ class Policy:
         if len(heap) > 4 * len(active) + 64:
             heap[:] = [self._entry(job) for job in active.values()]
             heapify(heap)
+
+    def _renew(self, job: Job) -> None:
+        job.ticket += 1
+        heappush(self.heaps[job.key], self._entry(job))
 
     def best(self, worker: Worker, skip: frozenset[int] | set[int] = NOBODY) -> Job | None:
         """The job that this worker serves next; None: nothing that it could run is ready."""

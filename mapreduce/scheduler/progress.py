@@ -73,7 +73,7 @@ def fenced(s: State, worker: Worker, stage_kind: tuple[int, int, int], index: in
     if phase is None:
         return None
     held = worker.held.get(phase)
-    return phase if held is not None and index in held and held[index][0] == attempt else None
+    return phase if held is not None and index in held and worker.attempt(phase, index) == attempt else None
 
 
 # ------------------------------------------------------------------------------------------------------------- results
@@ -85,16 +85,16 @@ def tasks_done(s: State, worker: Worker, event: TasksDone) -> None:
     phase = job.phase(event.stage, event.kind) if job is not None else None
     if job is None or phase is None or phase.kind not in (Kind.MAP, Kind.REDUCE):
         return
-    held = worker.held.get(phase, {})
+    held, attempts = worker.held.get(phase, {}), phase.attempts
     accepted: list[tuple[int, Output]] = []
     counters: dict[str, int] = {}
     batch: Batch | None = None
     for nth, (index, attempt, output) in enumerate(event.done):
         mine = held.get(index)
-        if mine is None or mine[0] != attempt:
+        if mine is None or attempt != (mine.backup or attempts[index]):
             late(s, phase, index, output)
             continue
-        batch = mine[1]
+        batch = mine
         del held[index]
         phase.accept(index, output)
         accepted.append((index, output))

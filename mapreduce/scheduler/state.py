@@ -53,7 +53,7 @@ class State:
 
     def return_attempt(self, worker: Worker, phase: Phase, index: int) -> None:
         """The attempt that this worker holds ended without a result. Where another one runs, the task goes on."""
-        attempt = worker.held[phase][index][0]
+        attempt = worker.attempt(phase, index)
         worker.drop(phase, index)
         self.fleet.weigh(worker)
         if index not in phase.backups:
@@ -71,7 +71,7 @@ class State:
         for worker in self.fleet:
             held = worker.held.get(phase)
             if held:
-                tasks = tuple((phase.id(index), attempt) for index, (attempt, _) in held.items())
+                tasks = tuple((phase.id(index), worker.attempt(phase, index)) for index in held)
                 self.out.append(Abort(worker.name, tasks))
                 for task, _ in tasks:
                     self.return_attempt(worker, phase, task.index)
@@ -83,7 +83,8 @@ class State:
             held = worker.held.get(phase)
             if held and index in held:
                 task: TaskId = phase.id(index)
-                self.out.append(Abort(worker.name, ((task, held[index][0]),)))
+                self.out.append(Abort(worker.name, ((task, worker.attempt(phase, index)),)))
                 worker.drop(phase, index)
                 self.fleet.weigh(worker)
         phase.attempts[index] = max(phase.attempts[index], phase.backups.pop(index))
+        self.fresh = True

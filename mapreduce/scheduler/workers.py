@@ -14,19 +14,22 @@ from .phase import Phase
 
 
 class Batch:
-    """What tasks assigned together share: when, and how many tasks deep a slot's queue was with them."""
+    """What tasks assigned together share: when, and how many tasks deep a slot's queue was with them (0: not known). A backup attempt
+    has a batch of its own, with its number; all others have the number that their phase says."""
 
-    __slots__ = ("at", "depth")
+    __slots__ = ("at", "backup", "depth")
 
-    def __init__(self, at: float, depth: float) -> None:
-        self.at, self.depth = at, depth
+    def __init__(self, at: float, depth: float, backup: int = 0) -> None:
+        self.at, self.depth, self.backup = at, depth, backup
 
 
 class Worker:
-    """`held` says which attempts it has: phase -> index -> (attempt, batch). `missing` counts heartbeats that did not name one."""
+    """`held` says which attempts it has: phase -> index -> batch. `missing` are those that the last heartbeat did not name. While it has
+    more than `enough` tasks it is not sent more."""
 
     __slots__ = (
         "draining",
+        "enough",
         "heard",
         "held",
         "in_flight",
@@ -45,9 +48,9 @@ class Worker:
         self.keys = [key for pair in types.items() for key in dict.fromkeys((pair, (pair[0], "")))]
         self.joined = self.heard = self.turned = now
         self.draining = False
-        self.in_flight = 0
-        self.held: dict[Phase, dict[int, tuple[int, Batch]]] = {}
-        self.missing: dict[tuple[Phase, int, int], int] = {}
+        self.in_flight, self.enough = 0, slots - 1
+        self.held: dict[Phase, dict[int, Batch]] = {}
+        self.missing: set[tuple[Phase, int, int]] = set()
 
     def __repr__(self) -> str:
         return f"worker {self.name}"
@@ -60,13 +63,16 @@ class Worker:
         """Seconds of work it holds, over all slots, as far as known."""
         return sum(len(held) * phase.seconds for phase, held in self.held.items())
 
-    def hold(self, phase: Phase, tasks: Iterable[tuple[int, int]], batch: Batch) -> None:
+    def attempt(self, phase: Phase, index: int) -> int:
+        """The number of the attempt that it holds."""
+        return self.held[phase][index].backup or phase.attempts[index]
+
+    def hold(self, phase: Phase, indexes: Iterable[int], batch: Batch) -> None:
         held = self.held.get(phase)
         if held is None:
             held = self.held[phase] = {}
         before = len(held)
-        for index, attempt in tasks:
-            held[index] = (attempt, batch)
+        held.update(dict.fromkeys(indexes, batch))
         self.in_flight += len(held) - before
 
     def drop(self, phase: Phase, index: int) -> None:

@@ -54,6 +54,7 @@ class Coordinator:
         self.scheduler: Scheduler | None = Scheduler(settings)
         self.store: list[bytes] = []
         self.ledger = Ledger()
+        self.fence = Fence()
         self.inbox: list[tuple[ev.Event, Any, int]] = []
         self.turning = False
         self.assigned: list[tuple[TaskId, int]] = []
@@ -66,6 +67,7 @@ class Coordinator:
         self.tries: dict[TaskId, int] = {}
         self.executed: dict[TaskId, int] = {}
         self.crashes = self.events = 0
+        self.last: ev.Event = ev.Tick()
         world.call(TICK, self.tick)
 
     # ------------------------------------------------------------------------------------------------ people and machines
@@ -108,15 +110,18 @@ class Coordinator:
         self.assigned = []
         for event, sender, receipt in inbox:
             self.events += 1
+            self.last = event
             if isinstance(event, ev.WorkerJoined):
                 self.peers[event.worker] = sender
                 sends.append((sender, event.worker, "welcome", None))
-            actions = scheduler.handle(event, self.world.now)
-            invariants.check(scheduler.state)
             self.world.note(event)
+            actions = scheduler.handle(event, self.world.now)
+            self.fence.hear(event, actions, self.knows(event))
             for action in actions:
                 self.world.note("    ", action)
                 self.carry_out(action, records, sends)
+            invariants.check(scheduler.state)
+            self.check_priorities(actions)
             if sender is not None and self.knows(event) and (receipt or isinstance(event, ev.Heartbeat)):
                 sends.append((sender, event.worker, "ack", receipt))  # type: ignore[union-attr]
         if dies == 1:
@@ -175,6 +180,19 @@ class Coordinator:
         elif isinstance(action, ev.Rejected):
             raise Wrong(f"refused: {action}")
 
+    def check_priorities(self, actions: list[ev.Action]) -> None:
+        """No worker was just given a task while one of higher priority, that it could run, was left waiting."""
+        assert self.scheduler is not None
+        state = self.scheduler.state
+        for action in actions:
+            if not isinstance(action, ev.Assign) or (worker := state.fleet.get(action.worker)) is None:
+                continue
+            for job in state.live():
+                phase = job.open
+                higher = job.spec.priority > state.jobs[action.job].spec.priority
+                if higher and job.ready and phase is not None and not phase.charges and worker.in_flight <= worker.slots:
+                    require(not worker.knows(*job.key), "higher priority goes first", action, job, job.ready)
+
     def client_heard(self, client: bytes, job: int) -> None:
         known = self.accepted.setdefault(client, job)
         require(known == job, "a token names one job", client, known, job)
@@ -212,6 +230,7 @@ class Coordinator:
 
     def restart(self) -> None:
         self.scheduler = self.restored()
+        self.fence = Fence()
         invariants.check(self.scheduler.state)
         self.world.note("coordinator restarted")
 
@@ -264,6 +283,68 @@ def digest(scheduler: Scheduler) -> list[Any]:
         units = () if job.ended else sorted(job.units)
         found.append((job.spec, job.token, job.at, job.state, job.number, phases, job.counters(), job.rewinds, ends, units))
     return found
+
+
+class Fence:
+    """Which attempts may still bring a result: a second opinion, from the events and actions alone."""
+
+    def __init__(self) -> None:
+        self.valid: dict[tuple[TaskId, int], str] = {}
+        self.draining: set[str] = set()
+
+    def hear(self, event: ev.Event, actions: list[ev.Action], known: bool) -> None:
+        """Keep the books for one event; raises Wrong for a result that should not have counted, or a job that is none of a worker's."""
+        aborted = {(action.worker, task) for action in actions if isinstance(action, ev.Abort) for task in action.tasks}
+        if isinstance(event, ev.WorkerJoined):
+            for task, attempt in event.running:
+                if (event.worker, (task, attempt)) not in aborted:
+                    self.valid[task, attempt] = event.worker
+        elif isinstance(event, ev.WorkerDraining) and known:
+            self.draining.add(event.worker)
+        elif isinstance(event, ev.WorkerLeft):
+            self.leave(event.worker)
+        elif isinstance(event, ev.TaskFailed):
+            if not self.spend((event.task, event.attempt), event.worker):
+                charged = any(isinstance(a, ev.Persist) and isinstance(a.record, journal.Charged) for a in actions)
+                require(not charged, "a late failure does not count", event)
+        elif isinstance(event, ev.TasksDone):
+            told = {index: attempt for index, attempt, _ in event.done}
+            for action in actions:
+                if isinstance(action, ev.Persist) and isinstance(action.record, journal.Done):
+                    for index in action.record.indexes:
+                        key = (TaskId(event.job, event.stage, Kind(event.kind), index), told[index])
+                        require(self.valid.get(key) == event.worker, "a late result does not count", event.worker, key)
+            for index, attempt in told.items():
+                self.spend((TaskId(event.job, event.stage, Kind(event.kind), index), attempt), event.worker)
+        elif isinstance(event, ev.PlanDone | ev.FinishDone):
+            records = [action.record for action in actions if isinstance(action, ev.Persist)]
+            counts = any(isinstance(r, journal.Planned) for r in records) or (
+                isinstance(event, ev.FinishDone) and any(isinstance(r, journal.Ended) for r in records)
+            )
+            valid = self.spend((event.task, event.attempt), event.worker)
+            require(valid or not counts, "a late plan or value does not count", event)
+        for action in actions:
+            if isinstance(action, ev.Abort):
+                for key in action.tasks:
+                    self.spend(key, action.worker)
+            elif isinstance(action, ev.Expel):
+                self.leave(action.worker)
+            elif isinstance(action, ev.Assign):
+                require(action.worker not in self.draining, "a draining worker gets nothing", action)
+                for index, attempt in action.tasks:
+                    self.valid[TaskId(action.job, action.stage, Kind(action.kind), index), attempt] = action.worker
+
+    def spend(self, key: tuple[TaskId, int], worker: str) -> bool:
+        """The attempt is over, if it is this worker's."""
+        if self.valid.get(key) != worker:
+            return False
+        del self.valid[key]
+        return True
+
+    def leave(self, worker: str) -> None:
+        self.draining.discard(worker)
+        for key in [key for key, holder in self.valid.items() if holder == worker]:
+            del self.valid[key]
 
 
 class Ledger:
