@@ -30,8 +30,8 @@ class Stage:
 
     `map`, `combine`, `partition` and `reduce` are methods of the job (or their names). `shared` is read-only state for
     every task of the stage, found in `ctx.shared`: plain data, NumPy arrays, or the `Outputs` of an earlier stage
-    (passed by reference, never copied through the coordinator). `state` is small plain data for the next call of
-    `next_stage`.
+    (passed by reference, never copied through the coordinator). `state` is small plain data for the tasks
+    (`ctx.state`) and for the next call of `next_stage`.
 
     Attributes:
         splits: what the map tasks get, one each: small plain data. reduces: number of partitions, at least 1. It is a
@@ -138,6 +138,10 @@ class Context(Protocol):
         """The stage's read-only state, decoded once a process."""
 
     @property
+    def state(self) -> Any:
+        """The stage's `state`."""
+
+    @property
     def rng(self) -> np.random.Generator:
         """A generator seeded by (job seed, stage, kind of task, task): the same numbers wherever and however often the
         task runs."""
@@ -208,8 +212,7 @@ class Job:
     def reduce(self, key: Any, values: Iterable[Any], ctx: Context) -> Iterable[Pair] | None:
         """Yield any number of (key, value) for one key; `values` come in map order, always. By default all are passed
         on."""
-        for value in values:
-            yield key, value
+        return ((key, value) for value in values)
 
     def finish(self, results: Outputs, ctx: Context) -> Any:
         """Runs once, at the end, with the last stage's outputs. Write artifacts here; what it returns is the job's

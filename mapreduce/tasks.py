@@ -109,6 +109,7 @@ class LoadedStage:
         self.number = number
         self.reduces = reduces
         self.setup = codec.loads(setup)
+        self.state = self.setup["state"]
         self.shared = _Shared(env, self.setup["shared"], inputs)
         self._env = env
         self._splits_ref = splits
@@ -132,10 +133,11 @@ class LoadedStage:
 class TaskContext:
     """The `Context` that tasks are given."""
 
-    def __init__(self, env: Env, stage: int, kind: int, task: int, shared: Mapping[str, Any], cache: dict[str, Any]):
-        self.job, self.stage, self.task = env.job_id, stage, task
-        self.shared = shared
-        self._stage_cache = cache
+    def __init__(self, env: Env, kind: int, task: int, stage: LoadedStage | StageResult | None, number: int):
+        self.job, self.stage, self.task = env.job_id, number, task
+        self.shared: Mapping[str, Any] = {} if stage is None else stage.shared
+        self.state = None if stage is None else stage.state
+        self._stage_cache = stage.cache if isinstance(stage, LoadedStage) else {}
         self.counters: dict[str, int] = {}
         self.artifacts: list[tuple[str, str, int]] = []
         self._env = env
@@ -210,7 +212,7 @@ def run_plan(env: Env, number: int, previous: Previous | None) -> Plan:
 
 def run_map(env: Env, stage: LoadedStage, index: int) -> TaskResult:
     """Run one map task; its output is one blob of `stage.reduces` segments."""
-    ctx = TaskContext(env, stage.number, MAP, index, stage.shared, stage.cache)
+    ctx = TaskContext(env, MAP, index, stage, stage.number)
     try:
         pairs = stage.method("map")(stage.split(index), ctx)
         if pairs is None:
@@ -230,7 +232,7 @@ def run_map(env: Env, stage: LoadedStage, index: int) -> TaskResult:
 
 def run_reduce(env: Env, stage: LoadedStage, index: int, segments: Sequence[Segment]) -> TaskResult:
     """Run one reduce task over its partition's segments, which come in map order."""
-    ctx = TaskContext(env, stage.number, REDUCE, index, stage.shared, stage.cache)
+    ctx = TaskContext(env, REDUCE, index, stage, stage.number)
     reduce = stage.method("reduce")
 
     def produce() -> Iterator[tuple[Any, Any]]:
@@ -254,7 +256,7 @@ def run_reduce(env: Env, stage: LoadedStage, index: int, segments: Sequence[Segm
 def run_finish(env: Env, number: int, previous: Previous | None) -> FinishResult:
     """Run the job's `finish` over the last stage's outputs."""
     last = None if previous is None else stage_result(env, previous)
-    ctx = TaskContext(env, number, FINISH, 0, {} if last is None else last.shared, {})
+    ctx = TaskContext(env, FINISH, 0, last, number)
     try:
         value = env.job.finish(Outputs([]) if last is None else last.outputs, ctx)
         return FinishResult(codec.pack({"value": value, "artifacts": ctx.artifacts}), ctx.counters)
