@@ -1,4 +1,4 @@
-"""Tasks that crash, hang or take too much end their own process; whatever else the worker holds is done all the same."""
+"""Tasks that crash, hang or take too much end their own process; all else that the worker holds is done."""
 
 from __future__ import annotations
 

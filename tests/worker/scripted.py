@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import zmq
 
@@ -19,7 +19,6 @@ from mapreduce.wire.typed import at_coordinator, encode
 from mapreduce.working.settings import WorkerSettings
 
 JOBS = str(Path(__file__).with_name("jobs.py"))
-T = TypeVar("T")
 
 
 class Coordinator:
@@ -35,18 +34,18 @@ class Coordinator:
         self.socket.close(0)
         self.context.term()
 
-    def receive(self, kind: type[T], timeout: float = 10.0) -> T:
+    def receive(self, kind: Any, timeout: float = 10.0) -> Any:
         """The next message of this kind; heartbeats are counted, anything else is an error."""
         end = time.monotonic() + timeout
         while True:
-            assert self.socket.poll(max(0, int((end - time.monotonic()) * 1000))), f"no {kind.__name__} came"
+            assert self.socket.poll(max(0, int((end - time.monotonic()) * 1000))), f"no {kind} came"
             peer, frame = self.socket.recv_multipart()
             message = at_coordinator(frame)
             if isinstance(message, m.Hello):
                 self.peer = peer
             if isinstance(message, kind):
                 return message
-            assert isinstance(message, m.Beat), f"wanted {kind.__name__}, got {message}"
+            assert isinstance(message, m.Beat), f"wanted {kind}, got {message}"
             self.beats += 1
 
     def silent(self, seconds: float) -> None:
@@ -102,7 +101,7 @@ class Coordinator:
         failed: list[m.Failed] = []
         end = time.monotonic() + timeout
         while len(done) + len(failed) < count:
-            answer = self.receive(m.Results | m.Failed, end - time.monotonic())  # type: ignore[arg-type]
+            answer = self.receive((m.Results, m.Failed), end - time.monotonic())
             if isinstance(answer, m.Failed):
                 failed.append(answer)
             else:
