@@ -1,7 +1,7 @@
 """A box around the subject, from what is known before any training.
 
-With sparse points: the points near where the cameras look. Without: what the cameras see around the point that their
-axes come closest to. The box is a start, meant to be tightened by a visual hull or a coarse field; it errs on the large
+With sparse points: those near where the cameras look. Without: what the cameras see around the point that their axes
+come closest to. The box is a start, meant to be tightened by a visual hull or a coarse field; it errs on the large
 side.
 """
 
@@ -11,20 +11,36 @@ import numpy as np
 
 from nerf_plugin.cameras import Camera, focus_point
 
+_OUTER = 4.0
+
 
 def estimate(cameras: list[Camera], points: np.ndarray | None, has_alpha: bool) -> np.ndarray | None:
-    """(2, 3) float64 corners, or None without cameras. With masks the whole field of view around the focus counts."""
+    """(2, 3) float64 corners, or None without cameras.
+
+    With masks the whole field of view around the focus counts, for the subject may fill it; without, a part of it, and
+    no more than reaches to four fifths of the way to the nearest camera.
+    """
     if not cameras:
         return None
     centre = focus_point(cameras)
     distance = np.array([np.linalg.norm(camera.position - centre) for camera in cameras])
     reach = np.array([0.5 * max(camera.width / camera.fx, camera.height / camera.fy) for camera in cameras])
-    half = float(np.median(distance * reach)) * (1.05 if has_alpha else 1.0)
-    half = max(half, 1e-6)
-    if points is not None and len(points) >= 16 and not has_alpha:
-        near = points[np.linalg.norm(points - centre, axis=1) < half]
+    half = max(float(np.median(distance * reach)) * 1.05, 1e-6)
+    if has_alpha:
+        return np.stack([centre - half, centre + half])
+    half = max(min(0.7 * half, 0.8 * float(distance.min())), 1e-6)
+    if points is not None:
+        near = points[np.abs(points - centre).max(1) < 1.5 * half]
         if len(near) >= 16:
             lo, hi = np.percentile(near, (1, 99), axis=0)
             pad = 0.1 * float((hi - lo).max())
             return np.stack([lo - pad, hi + pad])
     return np.stack([centre - half, centre + half])
+
+
+def outer(box: np.ndarray | None, has_alpha: bool) -> np.ndarray | None:
+    """Where the photos show a background: the box four times as large; None where alpha hides it."""
+    if box is None or has_alpha:
+        return None
+    middle, half = box.mean(0), 0.5 * (box[1] - box[0]).max()
+    return np.stack([middle - _OUTER * half, middle + _OUTER * half])

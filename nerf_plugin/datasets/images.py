@@ -14,10 +14,11 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+import numba
 import numpy as np
 from PIL import Image
 
-from nerf_plugin.cameras import Camera
+from nerf_plugin.cameras import Camera, distort
 from nerf_plugin.datasets.model import DatasetError
 
 FORMATS = ("PNG", "JPEG", "WEBP")
@@ -139,37 +140,71 @@ def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def undistort(pixels: np.ndarray, lens: Camera, flat: Camera) -> np.ndarray:
-    """Resamples a photo taken through `lens` to the pinhole `flat` of the same pose (cubic convolution, Keys 1981, a =
-    -0.5).
+    """Resamples a photo (H, W, 4) uint8 taken through `lens` to the pinhole `flat` of the same pose.
 
-    `lens` may be given for another size than that of `pixels`. Pixels that look past the photo's border repeat the
-    border.
+    Cubic convolution (Keys 1981, a = -0.5) in premultiplied colour. `lens` may be given for another size than that of
+    `pixels`. Pixels that look past the photo's border repeat the border.
     """
     height, width = pixels.shape[:2]
-    lens = lens.resized(width, height)
-    planes = _premultiply(pixels)
-    result = np.empty((4, flat.height, flat.width), np.float32)
-    columns = np.arange(flat.width, dtype=np.float64) + 0.5
-    for top in range(0, flat.height, 64):
-        rows = np.arange(top, min(top + 64, flat.height), dtype=np.float64) + 0.5
-        grid = np.stack(np.meshgrid(columns, rows), -1)
-        local = flat.unproject(grid)
-        seen, _ = lens.project(local @ lens.rotation.T + lens.position)
-        result[:, top : top + len(rows)] = _cubic(planes, seen[..., 0] - 0.5, seen[..., 1] - 0.5)
-    return _straight(result)
+    x, y = lens_map(lens.resized(width, height), flat)
+    return _remap(np.ascontiguousarray(pixels), x, y)
 
 
-def _cubic(planes: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    height, width = planes.shape[1:]
-    x0, y0 = np.floor(x), np.floor(y)
-    wx, wy = _keys((x - x0).astype(np.float32)), _keys((y - y0).astype(np.float32))
-    xi = [np.clip(x0.astype(np.int64) + i, 0, width - 1) for i in (-1, 0, 1, 2)]
-    total = np.zeros((len(planes), *x.shape), np.float32)
-    for j, weight in zip((-1, 0, 1, 2), wy, strict=True):
-        row = np.clip(y0.astype(np.int64) + j, 0, height - 1)
-        for xs, across in zip(xi, wx, strict=True):
-            total += planes[:, row, xs] * (weight * across)
-    return total
+def lens_map(lens: Camera, flat: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """For each pixel centre of `flat`, where `lens` shows the same direction: x and y, (h, w) float64 image
+    coordinates.
+    """
+    columns = (np.arange(flat.width) + 0.5 - flat.cx) / flat.fx
+    rows = (np.arange(flat.height) + 0.5 - flat.cy) / flat.fy
+    x, y = distort(*np.meshgrid(columns, rows), lens.distortion, lens.fisheye)
+    return x * lens.fx + lens.cx, y * lens.fy + lens.cy
+
+
+@numba.njit(cache=True, nogil=True)
+def _remap(pixels, xs, ys):  # type: ignore[no-untyped-def]
+    height, width = pixels.shape[:2]
+    out = np.empty((*xs.shape, 4), np.uint8)
+    wx, wy, total = np.empty(4), np.empty(4), np.empty(4)
+    for j in range(xs.shape[0]):
+        for i in range(xs.shape[1]):
+            x, y = xs[j, i] - 0.5, ys[j, i] - 0.5
+            x0, y0 = int(np.floor(x)), int(np.floor(y))
+            for weights, t in ((wx, x - x0), (wy, y - y0)):
+                weights[0] = ((-0.5 * t + 1.0) * t - 0.5) * t
+                weights[1] = (1.5 * t - 2.5) * t * t + 1.0
+                weights[2] = ((-1.5 * t + 2.0) * t + 0.5) * t
+                weights[3] = (0.5 * t - 0.5) * t * t
+            total[:] = 0.0
+            for b in range(4):
+                row = min(max(y0 - 1 + b, 0), height - 1)
+                for a in range(4):
+                    column = min(max(x0 - 1 + a, 0), width - 1)
+                    weight = wx[a] * wy[b]
+                    alpha = weight * pixels[row, column, 3]
+                    total[3] += alpha
+                    for c in range(3):
+                        total[c] += alpha * pixels[row, column, c]
+            for c in range(3):
+                value = total[c] / total[3] if total[3] > 1e-3 else 0.0
+                out[j, i, c] = np.uint8(min(max(value + 0.5, 0.0), 255.0))
+            out[j, i, 3] = np.uint8(min(max(total[3] + 0.5, 0.0), 255.0))
+    return out
+
+
+def remap_reference(pixels: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
+    """The slow twin of the resampling kernel: sixteen weighted shifts of the whole photo."""
+    height, width = pixels.shape[:2]
+    x, y = xs - 0.5, ys - 0.5
+    x0, y0 = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+    total = np.zeros((*xs.shape, 4))
+    for j, down in enumerate(_keys(y - y0)):
+        for i, across in enumerate(_keys(x - x0)):
+            found = pixels[np.clip(y0 + j - 1, 0, height - 1), np.clip(x0 + i - 1, 0, width - 1)].astype(np.float64)
+            found[..., :3] *= found[..., 3:]
+            total += found * (down * across)[..., None]
+    seen = total[..., 3:] > 1e-3
+    colour = np.where(seen, total[..., :3] / np.where(seen, total[..., 3:], 1), 0)
+    return np.clip(np.concatenate([colour, total[..., 3:]], -1) + 0.5, 0, 255).astype(np.uint8)
 
 
 def _keys(t: np.ndarray) -> list[np.ndarray]:
@@ -190,28 +225,30 @@ def _straight(planes: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(np.clip(np.rint(stacked), 0, 255).astype(np.uint8), 0, -1))
 
 
-def turn_upright(shape: Header, declared: tuple[float, float] | None) -> bool:
+def turn_upright(shape: Header, declared: tuple[float, float] | None, otherwise: bool = True) -> bool:
     """Whether the EXIF orientation is to be applied, given the size that the camera was declared for.
 
     Programs that estimate poses differ in whether they honour EXIF; the declared size tells which pixel grid was meant.
-    Where it does not (no size, a square, half a turn), photos are turned upright.
+    Where it does not (no size, a square, half a turn), `otherwise` is the answer.
     """
     if shape.orientation == 1 or declared is None or shape.upright_size == (shape.width, shape.height):
-        return True
+        return otherwise
     want = declared[0] / declared[1]
     stored, turned = shape.width / shape.height, shape.upright_size[0] / shape.upright_size[1]
     return abs(np.log(turned / want)) <= abs(np.log(stored / want))
 
 
-def sibling_mask(image: Path) -> Path | None:
-    """A mask file by custom: in a folder `masks` beside the photo's, as NAME.png (or COLMAP's NAME.jpg.png); else
-    None.
+def sibling_mask(image: Path, root: Path | None = None) -> Path | None:
+    """A mask file by custom: in a folder `masks` beside the photos' folder `root`, as NAME.png or COLMAP's
+    NAME.jpg.png.
     """
-    folder = image.parent.parent / "masks"
-    if image.parent.name == "masks" or not folder.is_dir():
+    root = root or image.parent
+    folder = root.parent / "masks"
+    if not folder.is_dir() or root.name == "masks":
         return None
+    inside = folder / image.relative_to(root).parent
     names = [image.name + ".png", *(image.stem + suffix for suffix in SUFFIXES)]
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    return next((inside / name for name in names if (inside / name).is_file()), None)
 
 
 def any_transparent(views: list) -> bool:  # type: ignore[type-arg]

@@ -129,6 +129,7 @@ class Dataset:
     dialect: str = "blender"
     points: np.ndarray | None = None
     notes: list[str] = field(default_factory=list)
+    outer_bounds: np.ndarray | None = None
 
     def scaled(self, factor: float) -> Dataset:
         """All views at another size."""

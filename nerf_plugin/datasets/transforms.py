@@ -92,16 +92,28 @@ class _Capture:
         points = None
         if self.head.get("ply_file_path"):
             points = ply.read_points(self.file.parent / str(self.head["ply_file_path"]))
+        box = bounds.estimate([view.camera for view in self.views], points, has_alpha)
         return Dataset(
             name=self.file.parent.resolve().name if self.file.name.startswith("transforms") else self.file.stem,
             path=self.file.parent,
             views=views,
-            bounds=bounds.estimate([view.camera for view in self.views], points, has_alpha),
+            bounds=box,
             has_alpha=has_alpha,
             dialect=self.dialect,
             points=points,
             notes=self.notes,
+            outer_bounds=self._declared_box(box) if not has_alpha else None,
         )
+
+    def _declared_box(self, box: np.ndarray | None) -> np.ndarray | None:
+        """What instant-ngp would model: a cube of side `aabb_scale` in its units, p_ngp = scale p + offset."""
+        size, scale = self.head.get("aabb_scale"), self.head.get("scale", 0.33)
+        offset = np.asarray(self.head.get("offset", (0.5, 0.5, 0.5)), np.float64)
+        numbers = (int, float)
+        if not isinstance(size, numbers) or not isinstance(scale, numbers) or scale <= 0 or offset.shape != (3,):
+            return bounds.outer(box, False)
+        middle = (0.5 - offset) / scale
+        return np.stack([middle - 0.5 * size / scale, middle + 0.5 * size / scale])
 
 
 def _read(file: Path, dialect: str | None) -> _Capture:
