@@ -1,13 +1,15 @@
 """The scheduler: events in, actions out, and nothing else.
 
-`handle(event, now)` is all that ever changes it. It opens no socket, reads no clock, draws no random number and writes no file, so the simulator can
-drive it through a year of disasters in a minute, and a failing seed replays exactly. The process around it turns messages into events,
-carries out the actions in order, commits what is to be persisted, and asks the questions of `queries.py` while it writes messages: right
-after the `handle` that returned the `Assign`, because the next event may move the job on.
+`handle(event, now)` is all that ever changes it. It opens no socket, reads no clock, draws no random number and writes
+no file, so the simulator can drive it through a year of disasters in a minute, and a failing seed replays exactly. The
+process around it turns messages into events, carries out the actions in order, commits what is to be persisted, and
+asks the questions of `queries.py` while it writes messages: right after the `handle` that returned the `Assign`,
+because the next event may move the job on.
 
-Where things are: `table.py` the states; `phase.py` the tasks of a phase; `jobs.py` how a job moves; `workers.py` who holds what; `policy.py` whose turn it is;
-`dispatch.py` how much is handed out; `progress.py` what brings jobs forward; `losses.py` what sets them back; `journal.py` and `replay.py` what survives a restart;
-`explain.py` why a job is where it is; `invariants.py` what must hold after every event.
+Where things are: `table.py` the states; `phase.py` the tasks of a phase; `jobs.py` how a job moves; `workers.py` who
+holds what; `policy.py` whose turn it is; `dispatch.py` how much is handed out; `progress.py` what brings jobs forward;
+`losses.py` what sets them back; `journal.py` and `replay.py` what survives a restart; `explain.py` why a job is where
+it is; `invariants.py` what must hold after every event.
 """
 
 from __future__ import annotations
@@ -53,7 +55,8 @@ class Scheduler(Queries):
         replay.replay(self.state, records, now)
 
     def handle(self, event: Event, now: float) -> list[Action]:
-        """Take in one event at `now` (seconds of any clock that never goes back; if it does, time stands still here)."""
+        """Take in one event at `now` (seconds of any clock that never goes back; if it does, time stands still
+        here)."""
         s = self.state
         pause = now - s.now
         if pause > 0:
@@ -81,7 +84,8 @@ class Scheduler(Queries):
         return s.out
 
     def next_deadline(self) -> float | None:
-        """When something happens if nothing else does: a lease or a node's grace ends. A Tick by then is soon enough."""
+        """When something happens if nothing else does: a lease or a node's grace ends. A Tick by then is soon
+        enough."""
         s = self.state
         ends = [node.gone + s.settings.node_grace for node in s.fleet.nodes.values() if node.gone is not None]
         first = next(iter(s.fleet), None)

@@ -1,21 +1,23 @@
 """Who gets how many tasks, and when.
 
-A worker is given work by credit: its free slots, and beyond them only as much as it turns around in `lookahead` seconds. How long a task
-takes is learned from how fast the tasks of its phase come back: the time since a batch was assigned, by how deep that batch made the
-queue of a slot. As long as nothing came back nothing is sent ahead. So the first tasks of a phase go one a slot, and the credit
-of tiny ones grows to hundreds within a few messages, while a task of seconds is never queued behind another. When few tasks
-are left, each worker gets only its share of them, so the tail spreads. Refills wait until half of the credit is used up: fewer,
-larger messages.
+A worker is given work by credit: its free slots, and beyond them only as much as it turns around in `lookahead`
+seconds. How long a task takes is learned from how fast the tasks of its phase come back: the time since a batch was
+assigned, by how deep that batch made the queue of a slot. As long as nothing came back nothing is sent ahead. So the
+first tasks of a phase go one a slot, and the credit of tiny ones grows to hundreds within a few messages, while a task
+of seconds is never queued behind another. When few tasks are left, each worker gets only its share of them, so the
+tail spreads. Refills wait until half of the credit is used up: fewer, larger messages.
 
-The job whose turn it is by the policy is never passed over for another because its tasks are too long to be sent ahead: the
-worker then drains until a slot is free. Otherwise tiny tasks would keep all slots busy for ever.
+The job whose turn it is by the policy is never passed over for another because its tasks are too long to be sent
+ahead: the worker then drains until a slot is free. Otherwise tiny tasks would keep all slots busy for ever.
 
-What was sent ahead and turns out to wait behind a long task is called back when others have nothing to do (`reclaim`); a task that takes
-several times longer than its like gets a backup attempt on a worker with nothing else to do (`speculate`).
+What was sent ahead and turns out to wait behind a long task is called back when others have nothing to do (`reclaim`);
+a task that takes several times longer than its like gets a backup attempt on a worker with nothing else to do
+(`speculate`).
 """
 
 from __future__ import annotations
 
+from functools import partial
 from math import ceil
 
 from .events import Abort, Assign
@@ -27,7 +29,8 @@ from .workers import Batch, Worker
 
 
 def measure(phase: Phase, batch: Batch, results: int, now: float) -> None:
-    """Learn from `results` tasks that came back together how long a task takes; slower is believed faster than quicker."""
+    """Learn from `results` tasks that came back together how long a task takes; slower is believed faster than
+    quicker."""
     if not batch.depth:
         return
     seen = max((now - batch.at) / batch.depth, 1e-6)
@@ -68,7 +71,7 @@ def fill(s: State, worker: Worker, limit: int = 0) -> None:
         turn = s.policy.turn(worker, job, skip)
         if turn:
             n = min(n, max(turn, n // 4))
-        tasks = phase.take(n, lambda index: avoid(s, worker, job, phase, index))  # noqa: B023 (called at once)
+        tasks = phase.take(n, partial(avoid, s, worker, job, phase))
         if not tasks:
             skip.add(job.id)
             continue
@@ -88,7 +91,8 @@ def fill(s: State, worker: Worker, limit: int = 0) -> None:
 
 
 def avoid(s: State, worker: Worker, job: Job, phase: Phase, index: int) -> bool:
-    """Whether a failed task should wait for another worker than this one: for a while, if there is one that has not failed it yet."""
+    """Whether a failed task should wait for another worker than this one: for a while, if there is one that has not
+    failed it yet."""
     charge = phase.charges[index]
     if worker.name not in charge.workers or s.now - charge.at > s.settings.patience:
         return False
@@ -96,7 +100,8 @@ def avoid(s: State, worker: Worker, job: Job, phase: Phase, index: int) -> bool:
 
 
 def offer(s: State) -> None:
-    """Work became ready: give it to the workers with free slots, those with least to do first, an equal share to each."""
+    """Work became ready: give it to the workers with free slots, those with least to do first, an equal share to
+    each."""
     s.fresh = False
     if not s.policy.active or not s.fleet.hungry:
         return
@@ -119,7 +124,8 @@ def idle(s: State) -> list[Worker]:
 
 
 def reclaim(s: State) -> None:
-    """Call back what waits behind the slots of workers that have turned nothing around for a while, if others have nothing to do."""
+    """Call back what waits behind the slots of workers that have turned nothing around for a while, if others have
+    nothing to do."""
     waiting = idle(s)
     if not waiting:
         return

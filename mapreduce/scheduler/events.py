@@ -1,8 +1,8 @@
 """Everything that can happen to the scheduler, and everything it can ask for.
 
-`Scheduler.handle(event, now) -> list[Action]` is the whole interface. Events are facts (a message came, time passed); actions are
-orders that the coordinator carries out *in order*. An action that leaves the process may depend on a `Persist` before it, so the
-coordinator commits the store between the two: once a loop turn, before anything is sent.
+`Scheduler.handle(event, now) -> list[Action]` is the whole interface. Events are facts (a message came, time passed);
+actions are orders that the coordinator carries out *in order*. An action that leaves the process may depend on a
+`Persist` before it, so the coordinator commits the store between the two: once a loop turn, before anything is sent.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 
 from .model import JobSpec, JobState, Output, StagePlan, TaskError, TaskId
 
-# ---------------------------------------------------------------------------------------------------------------- events
+# --------------------------------------------------------------------------------------------------------------- events
 
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """A client asks for a job. Answered by Accepted (after it is persisted) or Rejected. `token` makes a repeat harmless; the id in
-    `spec` is ignored: the scheduler numbers jobs. `at` is the wall clock, kept with the job and never looked at."""
+    """A client asks for a job. Answered by Accepted (after it is persisted) or Rejected. `token` makes a repeat
+    harmless; the id in `spec` is ignored: the scheduler numbers jobs. `at` is the wall clock, kept with the job and
+    never looked at."""
 
     client: bytes
     token: str
@@ -37,9 +38,8 @@ class CancelRequested:
 class WorkerJoined:
     """A worker's hello was accepted. `worker` is fresh for every incarnation; `node` names where its outputs live.
 
-    `types` maps the job types it can run to their versions. `running` are (task, attempt) that it still holds from before
-    a lost connection or a restarted coordinator.
-    """
+    `types` maps the job types it can run to their versions. `running` are (task, attempt) that it still holds from
+    before a lost connection or a restarted coordinator."""
 
     worker: str
     node: str
@@ -65,7 +65,8 @@ class WorkerDraining:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The worker lives and holds these tasks: (task, attempt). Tasks assigned to it and not named are lost once the lease ends."""
+    """The worker lives and holds these tasks: (task, attempt). Tasks assigned to it and not named are lost once the
+    lease ends."""
 
     worker: str
     running: tuple[tuple[TaskId, int], ...] = ()
@@ -73,8 +74,9 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class TasksDone:
-    """Finished attempts of one (job, stage, kind), batched. `done` has (index, attempt, output); counters are summed by the worker
-    over the tasks of this message, one dict a task so that only accepted attempts count (None: no counters)."""
+    """Finished attempts of one (job, stage, kind), batched. `done` has (index, attempt, output); counters are summed
+    by the worker over the tasks of this message, one dict a task so that only accepted attempts count (None: no
+    counters)."""
 
     worker: str
     job: int
@@ -108,7 +110,8 @@ class FinishDone:
 
 @dataclass(frozen=True, slots=True)
 class TaskFailed:
-    """An attempt failed. `lost` names the nodes whose blobs could not be read, when that is the reason (kind input-lost)."""
+    """An attempt failed. `lost` names the nodes whose blobs could not be read, when that is the reason (kind
+    input-lost)."""
 
     worker: str
     task: TaskId
@@ -136,7 +139,7 @@ Event = (
     | Tick
 )
 
-# --------------------------------------------------------------------------------------------------------------- actions
+# -------------------------------------------------------------------------------------------------------------- actions
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +162,9 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Assign:
-    """Send tasks of one (job, stage, kind) to a worker: (index, attempt) each. What the tasks read (the stage's setup, a
-    partition's segments in map order, the last stage's outputs) the coordinator asks of the scheduler when it writes the message."""
+    """Send tasks of one (job, stage, kind) to a worker: (index, attempt) each. What the tasks read (the stage's setup,
+    a partition's segments in map order, the last stage's outputs) the coordinator asks of the scheduler when it writes
+    the message."""
 
     worker: str
     job: int
@@ -187,11 +191,12 @@ class Expel:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Nothing refers to these units, (stage, kind) each, any more: all nodes may delete them. No units: all that the job left.
+    """Nothing refers to these units, (stage, kind) each, any more: all nodes may delete them. No units: all that the
+    job left.
 
-    The map outputs of a stage go when the next stage is planned (until then they may be needed to make a lost reduce output again);
-    its reduce outputs (and what its PLAN stored) go when a later stage has been planned whose `inputs` and `splits` name none of
-    them; the last stage's reduce outputs stay while the job is retained."""
+    The map outputs of a stage go when the next stage is planned (until then they may be needed to make a lost reduce
+    output again); its reduce outputs (and what its PLAN stored) go when a later stage has been planned whose `inputs`
+    and `splits` name none of them; the last stage's reduce outputs stay while the job is retained."""
 
     job: int
     units: tuple[tuple[int, int], ...] = ()
@@ -227,7 +232,8 @@ class Diverged:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """A snapshot for watchers: progress of one job. Not emitted by the scheduler, which answers `snapshot(job)` when asked."""
+    """A snapshot for watchers: progress of one job. Not emitted by the scheduler, which answers `snapshot(job)` when
+    asked."""
 
     job: int
     values: dict[str, int] = field(default_factory=dict)

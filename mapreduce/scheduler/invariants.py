@@ -1,4 +1,5 @@
-"""What must hold after every event. Slow and obvious: it recounts everything; tests and the simulator call it, the coordinator does not.
+"""What must hold after every event. Slow and obvious: it recounts everything; tests and the simulator call it, the
+coordinator does not.
 
 Each check names the promise that would be broken if it failed.
 """
@@ -65,7 +66,9 @@ def check_phase(phase: Phase, held: Counter[int], s: State) -> None:
     require(phase.running == states[RUNNING], "running counts the running tasks", phase, phase.running, states)
     ready = states[READY]
     require(phase.ready == ready, "ready counts the ready tasks", phase, phase.ready, states)
-    require(not ready if not phase.is_open else not states[WAITING], "tasks wait exactly while their phase is closed", phase)
+    require(
+        not ready if not phase.is_open else not states[WAITING], "tasks wait exactly while their phase is closed", phase
+    )
     running = {index for index, state in enumerate(phase.states) if state == RUNNING}
     require(running == set(held), "a task runs if and only if a worker holds it", phase, running ^ set(held))
     for index, holders in held.items():
@@ -76,7 +79,9 @@ def check_phase(phase: Phase, held: Counter[int], s: State) -> None:
         done = phase.states[index] == DONE
         require(done == (output is not None), "a task has an output if and only if it is done", phase.id(index))
     queued = set(phase.requeued)
-    lost = [i for i, state in enumerate(phase.states) if state in (READY, WAITING) and i < phase.cursor and i not in queued]
+    lost = [
+        i for i, state in enumerate(phase.states) if state in (READY, WAITING) and i < phase.cursor and i not in queued
+    ]
     require(not lost, "every task that can run is found", phase, lost)
     top = (s.fence + 1) << FENCE_SHIFT
     require(all(attempt < top for attempt in phase.attempts), "attempt numbers lie under the fence", phase)
@@ -101,7 +106,13 @@ def check_job(s: State, job: Job) -> None:
         require(not job.stage.maps.running, "no map runs when its stage is over", job)
     kinds = {JobState.PLANNING: Kind.PLAN, JobState.FINISHING: Kind.FINISH}
     control = job.control.kind if job.control is not None else None
-    require(control == kinds.get(job.state), "PLAN and FINISH tasks exist while planning and finishing", job, job.state, control)
+    require(
+        control == kinds.get(job.state),
+        "PLAN and FINISH tasks exist while planning and finishing",
+        job,
+        job.state,
+        control,
+    )
 
 
 def check_fleet(s: State) -> None:
@@ -123,7 +134,9 @@ def check_fleet(s: State) -> None:
                     known = output is None or output.blob is None or output.node in fleet.nodes
                     require(known, "outputs of the current stage lie on nodes that may live", job, output)
             for output in job.stage.plan.inputs:
-                require(output.blob is None or output.node in fleet.nodes, "inputs lie on nodes that may live", job, output)
+                require(
+                    output.blob is None or output.node in fleet.nodes, "inputs lie on nodes that may live", job, output
+                )
 
 
 def check_policy(s: State) -> None:

@@ -1,10 +1,11 @@
 """One job: where it is, what it has, and how it moves when something is done or lost.
 
-A `Job` knows nothing of workers, time limits or messages; it is what the journal can rebuild. So the live scheduler and the replay of a
-journal go through the same methods, and a restarted coordinator stands where the old one stood.
+A `Job` knows nothing of workers, time limits or messages; it is what the journal can rebuild. So the live scheduler
+and the replay of a journal go through the same methods, and a restarted coordinator stands where the old one stood.
 
-The job keeps the stage it works on (`stage`: plan, map and reduce phase) until the next one is planned, and beside it the `control` phase:
-the one PLAN or FINISH task, while there is one. `settle` is the only place that decides what comes next.
+The job keeps the stage it works on (`stage`: plan, map and reduce phase) until the next one is planned, and beside it
+the `control` phase: the one PLAN or FINISH task, while there is one. `settle` is the only place that decides what
+comes next.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class Stage:
         self.offsets: dict[int, array[int]] = {}
 
     def segments(self, partition: int) -> Iterator[tuple[int, Output, int, int]]:
-        """What reduce task `partition` reads: (map index, output, byte offset, byte size) in map order, empty ones left out."""
+        """What reduce task `partition` reads: (map index, output, byte offset, byte size) in map order, empty ones
+        left out."""
         for index, output in enumerate(self.maps.outputs):
             if output is None or partition >= len(output.sizes) or not (size := output.sizes[partition]):
                 continue
@@ -60,7 +62,8 @@ class Stage:
 
 
 class Job:
-    """See the essay above. `totals` are the counters of the stages before `stage`; `since` is the fence under which this run began."""
+    """See the essay above. `totals` are the counters of the stages before `stage`; `since` is the fence under which
+    this run began."""
 
     def __init__(self, spec: JobSpec, token: str, at: float, now: float, fence: int, since: int | None = None) -> None:
         self.spec, self.token, self.at, self.began = spec, token, at, now
@@ -82,7 +85,9 @@ class Job:
         self.story: deque[str] = deque(maxlen=40)
         self.ticket, self.served = 0, 0.0  # the policy's
         self.stage_at_end = 0
-        self.last_control: dict[Kind, int] = {}  # the highest attempt number of PLAN and FINISH tasks that were dropped in this stage
+        self.last_control: dict[
+            Kind, int
+        ] = {}  # the highest attempt number of PLAN and FINISH tasks that were dropped in this stage
         self.control: Phase | None = None
         self._control(Kind.PLAN, 0)
 
@@ -107,9 +112,9 @@ class Job:
         """The phase whose tasks may be handed out; None once the job has ended."""
         state = self.state
         if state is JobState.MAPPING:
-            return self.stage and self.stage.maps
+            return self.stage.maps if self.stage is not None else None
         if state is JobState.REDUCING:
-            return self.stage and self.stage.reduces
+            return self.stage.reduces if self.stage is not None else None
         return self.control
 
     @property
@@ -165,7 +170,9 @@ class Job:
             keep = {(self.number, Kind.PLAN)}
             for plan in (self.stage.plan if self.stage is not None else None, self.ahead):
                 if plan is not None:
-                    keep.update((output.stage, output.kind) for output in (plan.splits, *plan.inputs) if output.blob is not None)
+                    keep.update(
+                        (output.stage, output.kind) for output in (plan.splits, *plan.inputs) if output.blob is not None
+                    )
             if self.stage is not None:
                 keep.update((self.stage.number, kind) for kind in (Kind.PLAN, Kind.MAP, Kind.REDUCE))
         gone = tuple(unit for unit in self.units if unit not in keep)
@@ -173,7 +180,7 @@ class Job:
             del self.units[unit]
         return gone
 
-    # ------------------------------------------------------------------------------------------------ what happens to it
+    # ----------------------------------------------------------------------------------------------- what happens to it
 
     def tell(self, line: str) -> None:
         self.story.append(line)
@@ -228,7 +235,8 @@ class Job:
                 return
 
     def lose(self, maps: list[int], reduces: list[int]) -> None:
-        """These outputs of the current stage are gone. The caller has aborted the attempts of `control`, if reduces are among them."""
+        """These outputs of the current stage are gone. The caller has aborted the attempts of `control`, if reduces
+        are among them."""
         assert self.stage is not None
         for phase, indexes in ((self.stage.maps, maps), (self.stage.reduces, reduces)):
             for index in indexes:
@@ -257,7 +265,8 @@ class Job:
         self._control(Kind.PLAN, stage)
 
     def end(self, event: JobEvent, now: float, number: int) -> None:
-        """Done, failed or cancelled; the caller has aborted all attempts. Only what people ask of an ended job is kept."""
+        """Done, failed or cancelled; the caller has aborted all attempts. Only what people ask of an ended job is
+        kept."""
         self.move(event)
         self.totals, self.extra = self.counters(), {}
         if event is JobEvent.FINISHED and self.stage is not None:
@@ -268,7 +277,8 @@ class Job:
         self.blocked = {}
 
     def _remember(self, phase: Phase) -> None:
-        """A task that takes its worker along, and with it outputs that the job stands on, must not start from nought each time."""
+        """A task that takes its worker along, and with it outputs that the job stands on, must not start from nought
+        each time."""
         for index, charge in phase.charges.items():
             if charge.losses:
                 self.losses[phase.stage, phase.kind, index] = charge.losses

@@ -1,14 +1,17 @@
 """What the coordinator must never forget, as plain records.
 
-Every change that a restart has to know is one record, persisted before anything that depends on it leaves the process. Assignments are
-not: a worker that comes back says what it holds, and the fence (see `phase.py`) keeps numbers apart. Results are, one record a message.
+Every change that a restart has to know is one record, persisted before anything that depends on it leaves the process.
+Assignments are not: a worker that comes back says what it holds, and the fence (see `phase.py`) keeps numbers apart.
+Results are, one record a message.
 
-The journal of a job does not grow with its rounds: `Trimmed` says that of this job only `Admitted` still matters (the record that follows
-it in the same commit says where the job stands); `Forgotten` that nothing does. Of `Mark`, only the newest matters. A store may delete what is no
-longer needed, at any time after the commit, or never: replay reads the same state either way.
+The journal of a job does not grow with its rounds: `Trimmed` says that of this job only `Admitted` still matters (the
+record that follows it in the same commit says where the job stands); `Forgotten` that nothing does. Of `Mark`, only
+the newest matters. A store may delete what is no longer needed, at any time after the commit, or never: replay reads
+the same state either way.
 
-`pack` makes a record a tuple of None, bool, int, float, str, bytes, tuples and dicts (what msgpack carries), `unpack` reads it back, also with
-lists in place of tuples. A packed record starts with its tag and the version of its form, so that old journals stay readable.
+`pack` makes a record a tuple of None, bool, int, float, str, bytes, tuples and dicts (what msgpack carries), `unpack`
+reads it back, also with lists in place of tuples. A packed record starts with its tag and the version of its form, so
+that old journals stay readable.
 """
 
 from __future__ import annotations
@@ -54,7 +57,8 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Accepted results of map or reduce tasks, all on one node. `blobs` and `sizes` are empty when no task left any bytes."""
+    """Accepted results of map or reduce tasks, all on one node. `blobs` and `sizes` are empty when no task left any
+    bytes."""
 
     job: int
     stage: int
@@ -146,7 +150,7 @@ def _pack_plan(p: StagePlan) -> tuple[Any, ...]:
 
 
 def _spec(s: Sequence[Any]) -> JobSpec:
-    return JobSpec(*s[:8], limits=Limits(*s[8]))
+    return JobSpec(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], Limits(*s[8]))
 
 
 def _pack_spec(s: JobSpec) -> tuple[Any, ...]:
@@ -162,7 +166,19 @@ def _pack_error(e: TaskError | None) -> tuple[Any, ...] | None:
 
 def _pack_ended(r: Ended) -> tuple[Any, ...]:
     outputs = tuple(map(tuple, r.outputs))
-    return (r.job, r.state.value, r.stage, r.value, _pack_error(r.error), r.reason, r.counters, outputs, r.elapsed, r.retries, r.rewinds)
+    return (
+        r.job,
+        r.state.value,
+        r.stage,
+        r.value,
+        _pack_error(r.error),
+        r.reason,
+        r.counters,
+        outputs,
+        r.elapsed,
+        r.retries,
+        r.rewinds,
+    )
 
 
 def _ended(f: Sequence[Any]) -> Ended:
@@ -217,7 +233,9 @@ def unpack(packed: Sequence[Any]) -> Record:
     except (ValueError, TypeError, KeyError):
         raise ValueError(f"not a journal record: {packed!r:.80}; the store is damaged or of a newer release") from None
     if version != VERSION:
-        raise ValueError(f"journal record {tag!r} has version {version!r}, this release reads {VERSION}; use the release that wrote it")
+        raise ValueError(
+            f"journal record {tag!r} has version {version!r}, this release reads {VERSION}: use the one that wrote it"
+        )
     try:
         return form[2](fields)
     except (TypeError, ValueError, IndexError) as error:

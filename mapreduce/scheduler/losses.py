@@ -1,16 +1,17 @@
 """What sets jobs back: failed attempts, workers that fall silent, nodes that take outputs with them.
 
-Three things can be lost. An *attempt*, with its worker or on the way: the task goes back to the queue. An *output* of the current stage, with
-its node: the task that made it runs again, because all it reads is still at hand. Something of an *earlier* stage (the shared
-state that this stage reads, or its splits): nothing at hand can make it again, and the job rewinds to its first stage.
+Three things can be lost. An *attempt*, with its worker or on the way: the task goes back to the queue. An *output* of
+the current stage, with its node: the task that made it runs again, because all it reads is still at hand. Something of
+an *earlier* stage (the shared state that this stage reads, or its splits): nothing at hand can make it again, and the
+job rewinds to its first stage.
 
-A node is given up when it has had no worker for a grace period. Evidence is quicker: a task that could not read its input names the nodes. A node without
-workers is then given up at once, unless that means a rewind: then the job waits for the rest of the grace. A node with workers is
-believed once (the network has moods), and not twice. What a task reports about a node is old news if it started before the node was
-last given up.
+A node is given up when it has had no worker for a grace period. Evidence is quicker: a task that could not read its
+input names the nodes. A node without workers is then given up at once, unless that means a rewind: then the job waits
+for the rest of the grace. A node with workers is believed once (the network has moods), and not twice. What a task
+reports about a node is old news if it started before the node was last given up.
 
-Failures count against the task, up to the job's own limit; losses count apart, up to a higher one, so a bad task cannot kill
-workers for ever and a bad day of the cluster does not look like a bad task.
+Failures count against the task, up to the job's own limit; losses count apart, up to a higher one, so a bad task
+cannot kill workers for ever and a bad day of the cluster does not look like a bad task.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from . import progress
 from .events import Abort, Expel, Heartbeat, TaskFailed, WorkerDraining, WorkerJoined, WorkerLeft
 from .jobs import Job
 from .journal import Charged, Lost, Rewound, Trimmed
-from .model import JobState, TaskError, TaskId
+from .model import JobState, Kind, TaskError, TaskId
 from .phase import DONE, FENCE_SHIFT, RUNNING, Phase
 from .state import State
 from .table import JobEvent
@@ -31,7 +32,8 @@ from .workers import Batch, Worker
 
 
 def joined(s: State, event: WorkerJoined) -> None:
-    """A worker is here, perhaps with attempts from before: those that still count go on, it is told to drop the others."""
+    """A worker is here, perhaps with attempts from before: those that still count go on, it is told to drop the
+    others."""
     worker = s.fleet.get(event.worker)
     if worker is None:
         worker = Worker(event.worker, event.node, event.slots, event.types, s.now)
@@ -104,8 +106,9 @@ def gone(s: State, worker: Worker, reason: str) -> None:
 
 
 def heartbeat(s: State, worker: Worker, event: Heartbeat) -> None:
-    """Tasks that two heartbeats in a row did not name are lost on the way; those that it should not have, it is told to drop."""
-    named: dict[tuple[int, int, int], dict[int, int]] = {}
+    """Tasks that two heartbeats in a row did not name are lost on the way; those that it should not have, it is told
+    to drop."""
+    named: dict[tuple[int, int, Kind], dict[int, int]] = {}
     for task, attempt in event.running:
         named.setdefault(task[:3], {})[task[3]] = attempt
     missing: set[tuple[Phase, int, int]] = set()
@@ -132,8 +135,8 @@ def heartbeat(s: State, worker: Worker, event: Heartbeat) -> None:
 
 
 def lose_attempts(s: State, worker: Worker, attempts: list[tuple[Phase, int]], reason: str) -> None:
-    """Attempts that ended without a word: not the task's fault, unless it happens to it again and again. A worker runs what it was sent in
-    that order, so what waited behind its slots is not charged."""
+    """Attempts that ended without a word: not the task's fault, unless it happens to it again and again. A worker runs
+    what it was sent in that order, so what waited behind its slots is not charged."""
     over: dict[int, Phase] = {}
     attempts.sort(key=lambda lost: worker.held[lost[0]][lost[1]].at)
     for nth, (phase, index) in enumerate(attempts):
@@ -149,8 +152,11 @@ def lose_attempts(s: State, worker: Worker, attempts: list[tuple[Phase, int]], r
         s.jobs[phase.job].tell(f"{worker!r}: attempts of {phase!r} lost: {reason}")
         s.policy.update(s.jobs[phase.job])
     for number, phase in over.items():
-        message = f"a {phase.kind.name} task was lost more than {s.settings.max_losses} times with the worker that ran it; last: {reason}"
-        progress.end(s, s.jobs[number], JobEvent.FAILED, error=TaskError("crash", "WorkerLost", message, worker=worker.name))
+        often = f"a {phase.kind.name} task was lost more than {s.settings.max_losses} times"
+        message = f"{often} with the worker that ran it; last: {reason}"
+        progress.end(
+            s, s.jobs[number], JobEvent.FAILED, error=TaskError("crash", "WorkerLost", message, worker=worker.name)
+        )
     s.fresh = True
 
 
@@ -167,7 +173,8 @@ def failed(s: State, worker: Worker, event: TaskFailed) -> None:
     charge = phase.charge(index)
     charge.last = event.attempt
     job.retries += 1
-    job.tell(f"attempt {event.attempt} of {phase.kind.name} {index} failed on {worker.name}: {event.error.kind} {event.error.type}")
+    what = f"{event.error.kind} {event.error.type}"
+    job.tell(f"attempt {event.attempt} of {phase.kind.name} {index} failed on {worker.name}: {what}")
     if event.error.kind == "input-lost":
         charge.input_losses += 1
         since = worker.held[phase][index].at
@@ -249,7 +256,11 @@ def lose_outputs(s: State, job: Job, node: str) -> None:
         job.lose(maps, reduces)
         splits = stage.plan.splits
         if job.state is JobState.MAPPING and splits.blob is not None and splits.node not in s.fleet.nodes:
-            rewind(s, job, f"maps of stage {stage.number} have to run again, and its splits are lost with node {splits.node}")
+            rewind(
+                s,
+                job,
+                f"maps of stage {stage.number} have to run again, and its splits are lost with node {splits.node}",
+            )
             return
         if job.state is not before:
             progress.moved(s, job)
@@ -273,5 +284,3 @@ def rewind(s: State, job: Job, why: str) -> None:
     s.changed(job)
     s.policy.update(job)
     s.fresh = True
-
-

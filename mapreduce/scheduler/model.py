@@ -1,11 +1,12 @@
 """The nouns of the scheduler: what a job, a stage, a task and an output are to it.
 
-The scheduler never sees user data. A job is a name and opaque bytes; a split is an integer; what a task made is an `Output`: a
-reference (hash, size) and the node that holds the bytes. So a queued task costs a few bytes whatever its split holds, and the
-coordinator needs no plugin to plan, retry or merge.
+The scheduler never sees user data. A job is a name and opaque bytes; a split is an integer; what a task made is an
+`Output`: a reference (hash, size) and the node that holds the bytes. So a queued task costs a few bytes whatever its
+split holds, and the coordinator needs no plugin to plan, retry or merge.
 
-A job runs as a sequence of stages. Each stage is planned by a PLAN task (which runs the job's `next_stage` on a worker), then has
-`maps` MAP tasks, then `reduces` REDUCE tasks; when PLAN answers that there is no further stage, one FINISH task ends the job.
+A job runs as a sequence of stages. Each stage is planned by a PLAN task (which runs the job's `next_stage` on a
+worker), then has `maps` MAP tasks, then `reduces` REDUCE tasks; when PLAN answers that there is no further stage, one
+FINISH task ends the job.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ class Kind(IntEnum):
 
 
 class TaskId(NamedTuple):
-    """Names one task of one job. PLAN of stage n decides what stage n is; FINISH has the number of stages as its stage."""
+    """Names one task of one job. PLAN of stage n decides what stage n is; FINISH has the number of stages as its
+    stage."""
 
     job: int
     stage: int
     kind: Kind
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody asks a TaskId
 
 
 class Blob(NamedTuple):
@@ -41,7 +43,8 @@ class Blob(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What a task left behind. `node` names the holder of `blob`; `sizes` are the byte sizes of a map output's partitions.
+    """What a task left behind. `node` names the holder of `blob`; `sizes` are the byte sizes of a map output's
+    partitions.
 
     (`stage`, `kind`) is the unit that the blob belongs to: a node keeps the blobs of one unit in one folder
     (`<job>/<stage>/<kind>/<hash>`) and a unit is released whole, so nobody counts references to single blobs.
@@ -54,9 +57,14 @@ class Output(NamedTuple):
     kind: int = 1
 
 
+NOTHING = Output()
+"""What a task without bytes leaves behind; also "no splits"."""
+
+
 @dataclass(frozen=True, slots=True)
 class StagePlan:
-    """The answer of a PLAN task. `setup` is opaque to the scheduler: it travels to every worker that gets a task of the stage.
+    """The answer of a PLAN task. `setup` is opaque to the scheduler: it travels to every worker that gets a task of
+    the stage.
 
     `inputs` are the blobs of earlier stages (with their holders) that this stage's tasks read as shared state; they are
     kept while the stage runs, and losing one rewinds the job. `splits` holds all splits of the stage, and is kept
@@ -67,7 +75,7 @@ class StagePlan:
     maps: int
     reduces: int
     setup: bytes
-    splits: Output = Output()
+    splits: Output = NOTHING
     inputs: tuple[Output, ...] = ()
     last: bool = False
 
@@ -119,8 +127,8 @@ class TaskState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class TaskError:
-    """A failed attempt, as plain data. `traceback` has the user's own frames first; `kind` is one of exception, crash, timeout,
-    memory, protocol, input-lost."""
+    """A failed attempt, as plain data. `traceback` has the user's own frames first; `kind` is one of exception, crash,
+    timeout, memory, protocol, input-lost."""
 
     kind: str
     type: str

@@ -1,15 +1,17 @@
 """The tasks of one kind in one stage: a million of them are a few flat arrays.
 
-A queued task costs a byte of state, eight of attempt number and eight for the place where its output will be. Nothing is an object until
-it is exceptional: only tasks that failed, were lost, or have a backup attempt own an entry in a dict.
+A queued task costs a byte of state, eight of attempt number and eight for the place where its output will be. Nothing
+is an object until it is exceptional: only tasks that failed, were lost, or have a backup attempt own an entry in a
+dict.
 
-Ready tasks are found by a cursor that only moves forward (`bytearray.find`, so a phase that is half done after a restart costs nothing
-either), and a heap of those that came back. Entries of the heap are checked when they are taken: one whose task is not ready any
-more (a worker came back with it) is skipped.
+Ready tasks are found by a cursor that only moves forward (`bytearray.find`, so a phase that is half done after a
+restart costs nothing either), and a heap of those that came back. Entries of the heap are checked when they are taken:
+one whose task is not ready any more (a worker came back with it) is skipped.
 
-An attempt number is a fence: (fence << 16) + n. The fence is raised by every restart of the coordinator and every rewind, so numbers only
-rise for a task, although assignments are never written to the journal. `since` is the fence under which this phase's work began: an older
-attempt, held by some worker that was away, belongs to a run of the stage that no longer counts.
+An attempt number is a fence: (fence << 16) + n. The fence is raised by every restart of the coordinator and every
+rewind, so numbers only rise for a task, although assignments are never written to the journal. `since` is the fence
+under which this phase's work began: an older attempt, held by some worker that was away, belongs to a run of the stage
+that no longer counts.
 """
 
 from __future__ import annotations
@@ -19,22 +21,24 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
-from .model import Kind, Output, TaskId, TaskState
+from .model import NOTHING, Kind, Output, TaskId, TaskState
 from .table import TASK, IllegalTransition, TaskEvent, next_task_state, translation
 
 FENCE_SHIFT = 16
 SCAN = 32  # how many tasks that this worker should not get are looked at before fresh ones are taken
 
-WAITING, READY, RUNNING, DONE = (int(state) for state in (TaskState.WAITING, TaskState.READY, TaskState.RUNNING, TaskState.DONE))
+WAITING, READY, RUNNING, DONE = (
+    int(state) for state in (TaskState.WAITING, TaskState.READY, TaskState.RUNNING, TaskState.DONE)
+)
 assert TASK[TaskState.READY][TaskEvent.ASSIGNED] == RUNNING and TASK[TaskState.RUNNING][TaskEvent.DONE] == DONE
 
 _OPEN, _CLOSE = translation(TaskEvent.OPENED), translation(TaskEvent.CLOSED)
-NOTHING = Output()
 
 
 @dataclass(slots=True)
 class Charge:
-    """What went wrong with one task so far. `workers` failed it; the attempt `last` is the last that failed, `at` is when."""
+    """What went wrong with one task so far. `workers` failed it; the attempt `last` is the last that failed, `at` is
+    when."""
 
     failures: int = 0
     losses: int = 0
@@ -132,7 +136,8 @@ class Phase:
         return max(self.attempts[index], self.base, self.backups.get(index, 0), self.retired.pop(index, 0)) + 1
 
     def take(self, limit: int, avoid: Callable[[int], bool]) -> list[tuple[int, int]]:
-        """Hand out up to `limit` ready tasks: (index, attempt) each. Those that came back go first, except where `avoid(index)`."""
+        """Hand out up to `limit` ready tasks: (index, attempt) each. Those that came back go first, except where
+        `avoid(index)`."""
         picked: list[int] = []
         states, heap = self.states, self.requeued
         aside: list[int] = []
@@ -222,4 +227,8 @@ class Phase:
 
     def held_at(self, node: str) -> list[int]:
         """The finished tasks whose outputs lie on a node."""
-        return [i for i, output in enumerate(self.outputs) if output is not None and output.node == node and output.blob is not None]
+        return [
+            i
+            for i, output in enumerate(self.outputs)
+            if output is not None and output.node == node and output.blob is not None
+        ]

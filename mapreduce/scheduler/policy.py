@@ -1,11 +1,13 @@
 """Who is served next: higher priority first; among equals, the job with the fewest running tasks for its weight.
 
-Where that is a tie (one slot, many jobs) the job that was served least so far, in seconds of work by weight, goes first; a new job starts
-level with the others, so it neither waits behind their past nor makes them wait for it to catch up.
+Where that is a tie (one slot, many jobs) the job that was served least so far, in seconds of work by weight, goes
+first; a new job starts level with the others, so it neither waits behind their past nor makes them wait for it to
+catch up.
 
-Jobs with ready tasks lie in one heap per (type, version), because a worker looks only at what it can run. A heap's entries are not moved
-when a job's numbers change: the job gets a new entry and a new ticket, and entries with old tickets are thrown away when they come
-up. So serving costs the logarithm of the number of jobs, whatever the number of tasks.
+Jobs with ready tasks lie in one heap per (type, version), because a worker looks only at what it can run. A heap's
+entries are not moved when a job's numbers change: the job gets a new entry and a new ticket, and entries with old
+tickets are thrown away when they come up. So serving costs the logarithm of the number of jobs, whatever the number of
+tasks.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What brings jobs forward: submissions, results, cancellations, and the end.
 
-Each function takes one fact, changes the job, persists what a restart must know, and only then orders what others may see. A result counts
-only if its worker holds the task under that very attempt number; any other is late. A late result of a finished task is
-still good for something: tasks are deterministic, so if its bytes differ from those accepted, the plugin is not (`Diverged`).
+Each function takes one fact, changes the job, persists what a restart must know, and only then orders what others may
+see. A result counts only if its worker holds the task under that very attempt number; any other is late. A late result
+of a finished task is still good for something: tasks are deterministic, so if its bytes differ from those accepted,
+the plugin is not (`Diverged`).
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from . import dispatch
 from .events import Accepted, CancelRequested, Diverged, FinishDone, PlanDone, Rejected, Release, Submitted, TasksDone
 from .jobs import Job, add_counts
 from .journal import Admitted, Done, Ended, Forgotten, Planned, Trimmed
-from .model import JobState, Kind, Output, StagePlan, TaskError
-from .phase import NOTHING, Phase
+from .model import NOTHING, JobState, Kind, Output, StagePlan, TaskError
+from .phase import Phase
 from .state import State
 from .table import JobEvent
 from .workers import Batch, Worker
@@ -29,7 +30,9 @@ def submit(s: State, event: Submitted) -> None:
         if (old.type, old.params, old.seed) == (spec.type, spec.params, spec.seed):
             s.out.append(Accepted(event.client, event.token, known))
         else:
-            message = f"token {event.token!r} already names job {known}, which has other parameters; use a new token for a new job"
+            message = (
+                f"token {event.token!r} names job {known}, which has other parameters; a new job needs a new token"
+            )
             s.out.append(Rejected(event.client, event.token, "bad-request", message))
         return
     wrong = check(spec.weight, spec.limits.attempts)
@@ -68,7 +71,8 @@ def cancel(s: State, event: CancelRequested) -> None:
 
 
 def fenced(s: State, worker: Worker, stage_kind: tuple[int, int, int], index: int, attempt: int) -> Phase | None:
-    """The phase of an attempt that this worker holds; None: it does not hold it (any more), what it says of it is late."""
+    """The phase of an attempt that this worker holds; None: it does not hold it (any more), what it says of it is
+    late."""
     phase = s.phase(*stage_kind)
     if phase is None:
         return None
@@ -120,22 +124,34 @@ def tasks_done(s: State, worker: Worker, event: TasksDone) -> None:
 def late(s: State, phase: Phase, index: int, output: Output) -> None:
     """A result that does not count: if the task is done, both must be the same bytes."""
     first = phase.outputs[index] if 0 <= index < phase.count else None
-    if first is not None and (first.blob, first.sizes) != (output.blob, output.sizes) and (first is not NOTHING or output.blob):
+    if (
+        first is not None
+        and (first.blob, first.sizes) != (output.blob, output.sizes)
+        and (first is not NOTHING or output.blob)
+    ):
         s.out.append(Diverged(phase.id(index), first, output))
 
 
-def commit(s: State, job: Job, phase: Phase, accepted: list[tuple[int, Output]], counters: dict[str, int], home: str) -> None:
+def commit(
+    s: State, job: Job, phase: Phase, accepted: list[tuple[int, Output]], counters: dict[str, int], home: str
+) -> None:
     """Count and persist accepted results: one record for each node that they lie on, nearly always one."""
     assert job.stage is not None
     add_counts(job.stage.counters, counters)
     nodes = dict.fromkeys(output.node if output.blob is not None else home for _, output in accepted)
     for node in nodes:
-        here = accepted if len(nodes) == 1 else [a for a in accepted if (a[1].node if a[1].blob is not None else home) == node]
+        here = (
+            accepted
+            if len(nodes) == 1
+            else [a for a in accepted if (a[1].node if a[1].blob is not None else home) == node]
+        )
         indexes = tuple([index for index, _ in here])
-        if any([output.blob is not None for _, output in here]):
+        if any(output.blob is not None for _, output in here):
             s.fleet.expect(node, s.now)
             blobs = tuple([output.blob for _, output in here])
-            s.persist(Done(job.id, phase.stage, phase.kind, node, indexes, blobs, tuple([o.sizes for _, o in here]), counters))
+            s.persist(
+                Done(job.id, phase.stage, phase.kind, node, indexes, blobs, tuple([o.sizes for _, o in here]), counters)
+            )
         else:
             s.persist(Done(job.id, phase.stage, phase.kind, node, indexes, counters=counters))
         counters = {}
@@ -201,7 +217,7 @@ def take_result(s: State, worker: Worker, phase: Phase) -> None:
         s.drop_rival(phase, 0)
 
 
-# ------------------------------------------------------------------------------------------------------- moving and ending
+# ---------------------------------------------------------------------------------------------------- moving and ending
 
 
 def settle(s: State, job: Job) -> None:

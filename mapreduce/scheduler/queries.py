@@ -12,7 +12,8 @@ from .state import State
 
 @dataclass(frozen=True, slots=True)
 class Previous:
-    """What the last committed stage left for PLAN and FINISH: reduce outputs in partition order, its inputs, setup and counters."""
+    """What the last committed stage left for PLAN and FINISH: reduce outputs in partition order, its inputs, setup and
+    counters."""
 
     outputs: tuple[Output, ...] = ()
     inputs: tuple[Output, ...] = ()
@@ -22,8 +23,9 @@ class Previous:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """One job for people. `submitted` is the wall clock of its `Submitted`; `elapsed` counts seconds since then, or since the
-    coordinator's restart, up to its end. `running` are attempts, `retries` attempts and outputs that had to be made again."""
+    """One job for people. `submitted` is the wall clock of its `Submitted`; `elapsed` counts seconds since then, or
+    since the coordinator's restart, up to its end. `running` are attempts, `retries` attempts and outputs that had to
+    be made again."""
 
     job: int
     spec: JobSpec
@@ -88,7 +90,8 @@ class Queries:
         return plan
 
     def reduce_inputs(self, job: int, stage: int, partition: int) -> tuple[tuple[int, Output, int, int], ...]:
-        """(map index, output, byte offset, byte size) of each segment of a partition, in map order; empty ones are left out."""
+        """(map index, output, byte offset, byte size) of each segment of a partition, in map order; empty ones are
+        left out."""
         at = self._job(job).stage
         if at is None or at.number != stage:
             raise UnknownJob(f"job {job} is not at stage {stage}")
@@ -117,7 +120,8 @@ class Queries:
         """All workers, in the order in which they joined."""
         found = sorted(self.state.fleet, key=lambda worker: (worker.joined, worker.name))
         return tuple(
-            WorkerView(w.name, w.node, w.slots, w.in_flight, w.draining, w.joined, w.heard, dict(w.types)) for w in found
+            WorkerView(w.name, w.node, w.slots, w.in_flight, w.draining, w.joined, w.heard, dict(w.types))
+            for w in found
         )
 
     def explain(self, job: int, now: float) -> list[str]:

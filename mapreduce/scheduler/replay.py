@@ -1,8 +1,8 @@
 """From the journal back to a scheduler that stands where the old one stood.
 
-The records go through the same methods of `Job` as the events did that wrote them; nothing is emitted. All numbers that are given out from
-now on lie under a new fence. Workers are not in the journal: they come back by themselves, with what they hold; the nodes on which
-outputs lie have the usual grace to do so, counted from now.
+The records go through the same methods of `Job` as the events did that wrote them; nothing is emitted. All numbers
+that are given out from now on lie under a new fence. Workers are not in the journal: they come back by themselves,
+with what they hold; the nodes on which outputs lie have the usual grace to do so, counted from now.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from collections.abc import Iterable
 
 from .jobs import Job, add_counts
 from .journal import Admitted, Charged, Done, Ended, Forgotten, Lost, Mark, Planned, Record, Rewound, Trimmed
-from .model import JobState, Kind, Output
-from .phase import NOTHING
+from .model import NOTHING, JobState, Kind, Output
 from .state import State
 from .table import JobEvent
 
@@ -117,7 +116,10 @@ def apply_task(job: Job, record: Done | Lost | Charged) -> None:
     phase = stage.maps if record.kind == Kind.MAP else stage.reduces
     for nth, index in enumerate(record.indexes):
         blob = record.blobs[nth] if record.blobs else None
-        phase.restore(index, Output(blob, record.node, record.sizes[nth], record.stage, record.kind) if blob is not None else NOTHING)
+        phase.restore(
+            index,
+            Output(blob, record.node, record.sizes[nth], record.stage, record.kind) if blob is not None else NOTHING,
+        )
     add_counts(stage.counters, record.counters)
     if phase.complete:
         job.settle()

@@ -12,15 +12,16 @@ class Settings:
     - `heartbeat`, `lease`: how often a worker says that it lives, and how long it is believed without a word.
     - `node_grace`: how long the outputs of a node without workers are believed to come back.
     - `assign_grace`: how long after its assignment a task may be missing from heartbeats.
-    - `lookahead`, `prefetch`: a worker is sent ahead of its free slots as much work as it turns around in `lookahead` seconds, and at
-      most `prefetch` tasks a slot. So tiny tasks travel by the hundred and long ones stay where any worker can take them.
-    - `hoard`: a worker that turned nothing around for so long gives back what waits behind its slots when others have nothing to do.
+    - `lookahead`, `prefetch`: a worker is sent ahead of its free slots as much work as it turns around in `lookahead`
+      seconds, and at most `prefetch` tasks a slot. So tiny tasks travel by the hundred and long ones stay where any
+      worker can take them.
+    - `hoard`: a worker that turned nothing around for so long gives back what waits behind its slots when others have
+      nothing to do.
     - `patience`: how long a failed task waits for a worker that has not failed it yet.
     - `max_losses`: how often a task may be lost with its worker, or miss its input, before its job fails.
     - `max_jobs`: live jobs admitted at a time; `max_tasks`: tasks of one stage; `keep_ended`: ended jobs remembered.
-    - `straggler*`: a backup attempt starts when `straggler_after` of a phase is done and a task has run `straggler` times
-      as long as the usual one and at least `straggler_floor` seconds, and a slot has nothing else to do.
-    """
+    - `straggler*`: a backup attempt starts when `straggler_after` of a phase is done and a task has run `straggler`
+      times as long as the usual one and at least `straggler_floor` seconds, and a slot has nothing else to do."""
 
     heartbeat: float = 1.0
     lease: float = 5.0

@@ -15,7 +15,8 @@ from .workers import Fleet, Worker
 
 
 class State:
-    """`jobs` holds the live and the ended ones that are still remembered; `ended` the latter in the order in which they ended."""
+    """`jobs` holds the live and the ended ones that are still remembered; `ended` the latter in the order in which
+    they ended."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

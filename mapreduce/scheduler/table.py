@@ -1,23 +1,27 @@
 """The states of jobs and tasks, and every way from one to another.
 
-Everything that affects the state machine lives in the two tables below; nothing else in the package enters a state that they do not
-allow. A transition is named by what happened. What a table does not list raises `IllegalTransition` and leaves the state as it was,
-because it means that the scheduler has lost track of the world, and going on would turn a bug into wrong results.
+Everything that affects the state machine lives in the two tables below; nothing else in the package enters a state
+that they do not allow. A transition is named by what happened. What a table does not list raises `IllegalTransition`
+and leaves the state as it was, because it means that the scheduler has lost track of the world, and going on would
+turn a bug into wrong results.
 
-A job has one *open* phase at a time, the tasks that may be handed out: PLAN while planning, MAP while mapping, REDUCE while reducing,
-FINISH while finishing. It mostly moves forward, around the loop plan -> map -> reduce -> plan, and ends after finish. It moves back when
-outputs are lost with the node that held them: from reducing to mapping when a finished map's output is gone, from planning or finishing
-to reducing when a reduce's is, and to the very first planning (rewound) when something of an earlier stage is gone that nothing at hand
-can make again. Going back is always correct because tasks are deterministic; it only costs time. While a job is back in mapping, reduces
-that already run go on: they may well have read everything. Should all of them finish, the lost maps are not needed any more, and
-the job goes straight from mapping to planning.
+A job has one *open* phase at a time, the tasks that may be handed out: PLAN while planning, MAP while mapping, REDUCE
+while reducing, FINISH while finishing. It mostly moves forward, around the loop plan -> map -> reduce -> plan, and
+ends after finish. It moves back when outputs are lost with the node that held them: from reducing to mapping when a
+finished map's output is gone, from planning or finishing to reducing when a reduce's is, and to the very first
+planning (rewound) when something of an earlier stage is gone that nothing at hand can make again. Going back is always
+correct because tasks are deterministic; it only costs time. While a job is back in mapping, reduces that already run
+go on: they may well have read everything. Should all of them finish, the lost maps are not needed any more, and the
+job goes straight from mapping to planning.
 
-A task waits while its phase is closed and is ready while it is open. `returned` is the end of an attempt without a result, for whatever
-reason; `adopted` is a worker that comes back (after a lost connection, or to a restarted coordinator) with the attempt still in its hands.
-A backup attempt of a running task does not change its state: it stays running until one result is accepted or the last attempt returned.
+A task waits while its phase is closed and is ready while it is open. `returned` is the end of an attempt without a
+result, for whatever reason; `adopted` is a worker that comes back (after a lost connection, or to a restarted
+coordinator) with the attempt still in its hands. A backup attempt of a running task does not change its state: it
+stays running until one result is accepted or the last attempt returned.
 
-The tasks of a phase are one byte each, and a phase of a million opens and closes by translating the bytes (`translation`). The picture in
-the docs is drawn from these tables: `python -m mapreduce.scheduler.diagram > docs/states.svg`.
+The tasks of a phase are one byte each, and a phase of a million opens and closes by translating the bytes
+(`translation`). The picture in the docs is drawn from these tables: `python -m mapreduce.scheduler.diagram >
+docs/states.svg`.
 """
 
 from __future__ import annotations
@@ -126,7 +130,8 @@ def next_task_state(state: TaskState, event: TaskEvent, what: str = "task", stor
 
 
 def translation(event: TaskEvent) -> bytes:
-    """For `bytearray.translate`: applies `event` to every task that it can happen to, and leaves the others as they are."""
+    """For `bytearray.translate`: applies `event` to every task that it can happen to, and leaves the others as they
+    are."""
     table = bytearray(range(256))
     for state, ways in TASK.items():
         if event in ways:

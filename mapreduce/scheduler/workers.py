@@ -1,8 +1,8 @@
 """Workers, the nodes where their outputs live, and who holds which attempt.
 
-A worker's name is fresh for every incarnation; a node's is not. So a node whose last worker went away may come back, with all that it
-held, when a worker joins under its name within a grace period. `since` orders workers by when they were last heard, so that looking
-for expired leases costs nothing while there are none.
+A worker's name is fresh for every incarnation; a node's is not. So a node whose last worker went away may come back,
+with all that it held, when a worker joins under its name within a grace period. `since` orders workers by when they
+were last heard, so that looking for expired leases costs nothing while there are none.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from .phase import Phase
 
 
 class Batch:
-    """What tasks assigned together share: when, and how many tasks deep a slot's queue was with them (0: not known). A backup attempt
-    has a batch of its own, with its number; all others have the number that their phase says."""
+    """What tasks assigned together share: when, and how many tasks deep a slot's queue was with them (0: not known). A
+    backup attempt has a batch of its own, with its number; all others have the number that their phase says."""
 
     __slots__ = ("at", "backup", "depth")
 
@@ -24,8 +24,8 @@ class Batch:
 
 
 class Worker:
-    """`held` says which attempts it has: phase -> index -> batch. `missing` are those that the last heartbeat did not name. While it has
-    more than `enough` tasks it is not sent more."""
+    """`held` says which attempts it has: phase -> index -> batch. `missing` are those that the last heartbeat did not
+    name. While it has more than `enough` tasks it is not sent more."""
 
     __slots__ = (
         "draining",

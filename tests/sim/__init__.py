@@ -1,1 +1,3 @@
-"""A seeded simulator that drives the real scheduler through disasters: `python -m tests.sim --seed N` replays a schedule."""
+"""A seeded simulator that drives the real scheduler through disasters: `python -m tests.sim --seed N` replays a
+schedule.
+"""

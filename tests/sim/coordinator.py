@@ -1,7 +1,8 @@
 """The coordinator process of the simulator: a loop turn handles, commits and sends, and may die at any point of it.
 
-It watches the scheduler while it carries out its actions: invariants after every event, every committed record against what the record
-before allowed, every reduce's inputs against the truth, and now and then a scheduler restored from the journal against the living one.
+It watches the scheduler while it carries out its actions: invariants after every event, every committed record against
+what the record before allowed, every reduce's inputs against the truth, and now and then a scheduler restored from the
+journal against the living one.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Coordinator:
         self.last: ev.Event = ev.Tick()
         world.call(TICK, self.tick)
 
-    # ------------------------------------------------------------------------------------------------ people and machines
+    # ---------------------------------------------------------------------------------------------- people and machines
 
     def start_worker(self, node: Node, slots: int, types: dict[str, str]) -> Worker:
         worker = Worker(self.world, self, node, len(self.workers) + 1, slots, types)
@@ -166,10 +167,14 @@ class Coordinator:
             if action.worker in self.peers:
                 sends.append((self.peers[action.worker], action.worker, "reregister", None))
         elif isinstance(action, ev.Release):
-            needed = {(o.stage, o.kind) for o in at_hand(scheduler.state.jobs[action.job]) if o.blob is not None} if (
-                action.job in scheduler.state.jobs
-            ) else set()
-            require(not needed if not action.units else not needed & set(action.units), "nothing needed is released", action)
+            needed = (
+                {(o.stage, o.kind) for o in at_hand(scheduler.state.jobs[action.job]) if o.blob is not None}
+                if (action.job in scheduler.state.jobs)
+                else set()
+            )
+            require(
+                not needed if not action.units else not needed & set(action.units), "nothing needed is released", action
+            )
             for worker in self.workers:
                 if worker.alive:
                     sends.append((worker, worker.name, "release", (action.job, action.units)))
@@ -190,7 +195,13 @@ class Coordinator:
             for job in state.live():
                 phase = job.open
                 higher = job.spec.priority > state.jobs[action.job].spec.priority
-                if higher and job.ready and phase is not None and not phase.charges and worker.in_flight <= worker.slots:
+                if (
+                    higher
+                    and job.ready
+                    and phase is not None
+                    and not phase.charges
+                    and worker.in_flight <= worker.slots
+                ):
                     require(not worker.knows(*job.key), "higher priority goes first", action, job, job.ready)
 
     def client_heard(self, client: bytes, job: int) -> None:
@@ -218,7 +229,7 @@ class Coordinator:
             previous = scheduler.previous(assign.job, assign.stage)
         return Work(task, attempt, shape, plan, segments, previous)
 
-    # ------------------------------------------------------------------------------------------------ dying and coming back
+    # -------------------------------------------------------------------------------------------- dying and coming back
 
     def crash(self) -> None:
         """Lose all but the store; come back after a while."""
@@ -267,7 +278,11 @@ class Coordinator:
         """What the journal restores is what lives."""
         assert self.scheduler is not None
         old, new = digest(self.scheduler), digest(self.restored())
-        require(old == new, "a restart forgets nothing", *[(o, n) for o, n in zip(old, new, strict=False) if o != n] or (old, new))
+        require(
+            old == new,
+            "a restart forgets nothing",
+            *[(o, n) for o, n in zip(old, new, strict=False) if o != n] or (old, new),
+        )
 
 
 def digest(scheduler: Scheduler) -> list[Any]:
@@ -281,7 +296,9 @@ def digest(scheduler: Scheduler) -> list[Any]:
         ]
         ends = (job.value, job.error, job.reason, job.outputs) if job.ended else ()
         units = () if job.ended else sorted(job.units)
-        found.append((job.spec, job.token, job.at, job.state, job.number, phases, job.counters(), job.rewinds, ends, units))
+        found.append(
+            (job.spec, job.token, job.at, job.state, job.number, phases, job.counters(), job.rewinds, ends, units)
+        )
     return found
 
 
@@ -293,7 +310,8 @@ class Fence:
         self.draining: set[str] = set()
 
     def hear(self, event: ev.Event, actions: list[ev.Action], known: bool) -> None:
-        """Keep the books for one event; raises Wrong for a result that should not have counted, or a job that is none of a worker's."""
+        """Keep the books for one event; raises Wrong for a result that should not have counted, or a job that is none
+        of a worker's."""
         aborted = {(action.worker, task) for action in actions if isinstance(action, ev.Abort) for task in action.tasks}
         if isinstance(event, ev.WorkerJoined):
             for task, attempt in event.running:
@@ -362,7 +380,11 @@ class Ledger:
             require(record.job not in self.done, "job numbers are used once", record.job)
             self.done[record.job] = set()
             return
-        require(record.job not in self.ended or isinstance(record, journal.Forgotten), "nothing happens to an ended job", record)
+        require(
+            record.job not in self.ended or isinstance(record, journal.Forgotten),
+            "nothing happens to an ended job",
+            record,
+        )
         done = self.done[record.job]
         if isinstance(record, journal.Done):
             for index in record.indexes:

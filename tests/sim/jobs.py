@@ -1,8 +1,8 @@
 """Jobs for the simulator: a few stages whose results depend on everything that they read, and on its order.
 
-A job is a `Shape`, drawn from a seed. Its tasks are pure functions of bytes to bytes; each chains hashes over what it reads, in the order in
-which it got it, so a missing, doubled or misplaced input changes the job's value. `sequential` computes that value with no scheduler at
-all: it is what every schedule is held against.
+A job is a `Shape`, drawn from a seed. Its tasks are pure functions of bytes to bytes; each chains hashes over what it
+reads, in the order in which it got it, so a missing, doubled or misplaced input changes the job's value. `sequential`
+computes that value with no scheduler at all: it is what every schedule is held against.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ def mix(*parts: object) -> bytes:
 
 @dataclass(frozen=True)
 class Shape:
-    """`stages` are (maps, reduces, what it shares): nothing, the last stage's outputs, or those and what that stage shared. `flaky` says
-    how often a task fails before it works, `poison` the task that always fails, `killer` the one that always takes its worker along."""
+    """`stages` are (maps, reduces, what it shares): nothing, the last stage's outputs, or those and what that stage
+    shared. `flaky` says how often a task fails before it works, `poison` the task that always fails, `killer` the one
+    that always takes its worker along."""
 
     seed: int
     type: str
@@ -64,7 +65,8 @@ def draw(seed: int, type: str, rng: random.Random) -> Shape:
     keys = [(n, MAP, i) for n, s in enumerate(stages) for i in range(s[0])]
     keys += [(n, REDUCE, i) for n, s in enumerate(stages) for i in range(s[1])]
     keys += [(n, PLAN, 0) for n in range(len(stages) + 1)] + [(len(stages), FINISH, 0)]
-    flaky = {key: rng.choice((1, 2)) for key in keys if rng.random() < 0.06}
+    often = rng.choice((0.0, 0.06, 0.06, 0.4))
+    flaky = {key: rng.choice((1, 2, 2)) for key in keys if rng.random() < often}
     poison = rng.choice(keys) if rng.random() < 0.04 else None
     killer = rng.choice(keys) if poison is None and rng.random() < 0.02 else None
     return Shape(seed, type, tuple(stages), flaky, poison, killer, rng.choice((0.01, 0.05, 0.05, 0.2)))
@@ -98,14 +100,18 @@ def map_counters(stage: int, index: int) -> dict[str, int] | None:
     return {"records": 1 + index % 3, f"stage{stage}": 1} if index % 4 != 3 else None
 
 
-def reduce_task(stage: int, index: int, setup: bytes, segments: Sequence[tuple[int, bytes]], inputs: Sequence[bytes]) -> bytes:
+def reduce_task(
+    stage: int, index: int, setup: bytes, segments: Sequence[tuple[int, bytes]], inputs: Sequence[bytes]
+) -> bytes:
     """Chained over the segments in the order given; empty where the partition is."""
     if not segments:
         return b""
     return mix(b"reduce", stage, index, setup, *inputs, *[part for number, data in segments for part in (number, data)])
 
 
-def finish(shape: Shape, setup: bytes, outputs: Sequence[bytes], inputs: Sequence[bytes], counters: dict[str, int]) -> bytes:
+def finish(
+    shape: Shape, setup: bytes, outputs: Sequence[bytes], inputs: Sequence[bytes], counters: dict[str, int]
+) -> bytes:
     return mix(b"finish", shape.seed, setup, *outputs, b"|", *inputs, sorted(counters.items()))
 
 
@@ -114,7 +120,8 @@ def finish(shape: Shape, setup: bytes, outputs: Sequence[bytes], inputs: Sequenc
 
 @dataclass
 class Truth:
-    """What a job gives when one process runs it, and what each reduce reads on the way: (map index, bytes) by (stage, partition)."""
+    """What a job gives when one process runs it, and what each reduce reads on the way: (map index, bytes) by (stage,
+    partition)."""
 
     value: bytes = b""
     counters: dict[str, int] = field(default_factory=dict)

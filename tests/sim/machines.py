@@ -1,7 +1,8 @@
 """Nodes that hold bytes, workers that run tasks, and the coordinator process around the scheduler.
 
-They follow the protocol as the real ones do: a worker says hello until it is welcome, beats, keeps results until they are
-acknowledged and sends them again after it had to register anew; the coordinator handles a turn's messages, commits, then sends.
+They follow the protocol as the real ones do: a worker says hello until it is welcome, beats, keeps results until they
+are acknowledged and sends them again after it had to register anew; the coordinator handles a turn's messages,
+commits, then sends.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ class Work:
 class Worker:
     """One worker process. Its name changes with every hello; `gone` processes never speak again."""
 
-    def __init__(self, world: World, coordinator: Coordinator, node: Node, number: int, slots: int, types: dict[str, str]) -> None:
+    def __init__(
+        self, world: World, coordinator: Coordinator, node: Node, number: int, slots: int, types: dict[str, str]
+    ) -> None:
         self.world, self.coordinator, self.node = world, coordinator, node
         self.number, self.slots, self.types = number, slots, types
         self.incarnation = 0
@@ -212,7 +215,12 @@ class Worker:
         if kind == Kind.PLAN:
             before = work.previous
             planned = jobs.plan(
-                shape, stage, self.read(job, before.outputs), self.read(job, before.inputs), before.setup, before.counters
+                shape,
+                stage,
+                self.read(job, before.outputs),
+                self.read(job, before.inputs),
+                before.setup,
+                before.counters,
             )
             refs = [*before.outputs, *before.inputs]
             splits = node.store(job, stage, kind, planned.splits)

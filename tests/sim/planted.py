@@ -1,8 +1,9 @@
 """Planted bugs: each breaks one thing in the scheduler, and the simulator must notice within a number of schedules.
 
-A simulator that finds nothing may be blind. Every bug here is one that a scheduler of this kind has had somewhere: a dropped fence, a
-commit that was skipped, an output that is not made again. `python -m tests.sim --planted 400` plants them one by one and says in which
-schedule, and by which promise, each was caught. One that is not caught is a hole in the simulator.
+A simulator that finds nothing may be blind. Every bug here is one that a scheduler of this kind has had somewhere: a
+dropped fence, a commit that was skipped, an output that is not made again. `python -m tests.sim --planted 400` plants
+them one by one and says in which schedule, and by which promise, each was caught. One that is not caught is a hole in
+the simulator.
 """
 
 from __future__ import annotations
@@ -271,7 +272,7 @@ def trimmed_too_much() -> Any:
     return swap(State, "persist", make)
 
 
-# ---------------------------------------------------------------------------------------------------------- order and content
+# ---------------------------------------------------------------------------------------------------- order and content
 
 
 @bug
@@ -316,7 +317,9 @@ def offsets_outlive_their_output() -> Any:
 @bug
 def reduces_start_early() -> Any:
     """The last map is not waited for."""
-    return patch.object(Phase, "complete", property(lambda self: self.done >= self.count - (self.kind == Kind.MAP and self.count > 1)))
+    return patch.object(
+        Phase, "complete", property(lambda self: self.done >= self.count - (self.kind == Kind.MAP and self.count > 1))
+    )
 
 
 @bug
@@ -467,7 +470,7 @@ def losses_are_free() -> Any:
     return swap(losses, "lose_attempts", make)
 
 
-# ---------------------------------------------------------------------------------------------------------- ends and leaks
+# ------------------------------------------------------------------------------------------------------- ends and leaks
 
 
 @bug
@@ -518,7 +521,9 @@ def released_too_early() -> Any:
     def make(original: Any) -> Any:
         def wrapped(self: Job) -> Any:
             gone = original(self)
-            return (*gone, (self.stage.number, Kind.REDUCE)) if self.ahead is not None and self.stage is not None else gone
+            return (
+                (*gone, (self.stage.number, Kind.REDUCE)) if self.ahead is not None and self.stage is not None else gone
+            )
 
         return wrapped
 
@@ -546,7 +551,7 @@ def never_released() -> Any:
     return patch.object(Job, "outgrown", lambda self: ())
 
 
-# ---------------------------------------------------------------------------------------------------------- who gets what
+# -------------------------------------------------------------------------------------------------------- who gets what
 
 
 @bug

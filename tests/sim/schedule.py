@@ -48,7 +48,7 @@ class Schedule:
             for _ in range(rng.choice((1, 1, 2))):
                 known = types if n == 0 else [rng.choice(types)]
                 slots = rng.choice((1, 1, 2, 3))
-                world.call(rng.uniform(0, 0.5), self.start, node, slots, {type: "1" for type in known})
+                world.call(rng.uniform(0, 0.5), self.start, node, slots, dict.fromkeys(known, "1"))
         for n in range(rng.choice((1, 1, 2, 3))):
             world.call(rng.uniform(0, 1.5), self.submit, b"client%d" % n, self.job(n, rng.choice(types), rng))
         world.call(0.1, self.disaster)
@@ -61,7 +61,9 @@ class Schedule:
         params = b"job%d" % number
         self.coordinator.shapes[params] = shape
         self.world.note("job", params, shape)
-        return JobSpec(0, type, params, "1", 0, rng.choice((0, 0, 0, 5)), rng.choice((1.0, 1.0, 3.0)), "", Limits(attempts=3))
+        return JobSpec(
+            0, type, params, "1", 0, rng.choice((0, 0, 0, 5)), rng.choice((1.0, 1.0, 3.0)), "", Limits(attempts=3)
+        )
 
     def submit(self, client: bytes, spec: JobSpec) -> None:
         """Ask until there is an answer, and never again after."""
@@ -105,7 +107,9 @@ class Schedule:
         if world.chance(faults.cancel * 0.1) and self.coordinator.accepted:
             client = rng.choice(sorted(self.coordinator.accepted))
             self.cancelled.add(client)
-            world.send(self.coordinator.receive, ev.CancelRequested(self.coordinator.accepted[client], "why not"), None, 0)
+            world.send(
+                self.coordinator.receive, ev.CancelRequested(self.coordinator.accepted[client], "why not"), None, 0
+            )
 
     def over(self) -> bool:
         """All jobs are in, all have ended, and the faults are past."""
@@ -133,7 +137,9 @@ class Schedule:
         self.look_again()
         tasks = sum(truth.tasks for truth in coordinator.truths.values())
         executed = sum(coordinator.executed.values())
-        return Outcome(self.seed, coordinator.events, after, len(coordinator.shapes), coordinator.crashes, executed, tasks)
+        return Outcome(
+            self.seed, coordinator.events, after, len(coordinator.shapes), coordinator.crashes, executed, tasks
+        )
 
     @property
     def calm(self) -> bool:
@@ -160,9 +166,13 @@ class Schedule:
                 killed = view.error.type == "WorkerLost" and any(s.killer for s in coordinator.shapes.values())
                 require(planted or killed, "jobs fail only for their own faults", view.error, shape)
                 continue
-            require(shape.poison is None and shape.killer is None, "a task that cannot work does not end well", view, shape)
+            require(
+                shape.poison is None and shape.killer is None, "a task that cannot work does not end well", view, shape
+            )
             require(view.value == truth.value, "the result is what one process computes", view, truth)
-            require(view.counters == truth.counters, "counters count accepted attempts once", view.counters, truth.counters)
+            require(
+                view.counters == truth.counters, "counters count accepted attempts once", view.counters, truth.counters
+            )
             if self.calm:
                 self.look_calm(number)
 
@@ -179,7 +189,9 @@ class Schedule:
         """A while after the end, all is quiet, and the nodes are clean."""
         coordinator = self.coordinator
         for worker in coordinator.workers:
-            require(not worker.alive or worker.cut or not worker.holding(), "nobody runs tasks of ended jobs", worker.name)
+            require(
+                not worker.alive or worker.cut or not worker.holding(), "nobody runs tasks of ended jobs", worker.name
+            )
         if not self.calm:
             return
         assert coordinator.scheduler is not None

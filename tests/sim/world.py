@@ -1,7 +1,7 @@
 """The world around the scheduler: time, a network, and machines that break.
 
-Time is a heap of calls. A message is a call in the future; it may be lost, come late, or come twice. All chance comes from one generator, so a
-seed is a schedule.
+Time is a heap of calls. A message is a call in the future; it may be lost, come late, or come twice. All chance comes
+from one generator, so a seed is a schedule.
 """
 
 from __future__ import annotations
