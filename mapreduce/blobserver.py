@@ -50,7 +50,11 @@ class BlobServer:
 
         self._store = BlobStore(root)
         self._context = zmq.Context()
-        self._socket, self.address = sockets.router(self._context, bind, limit=4096)
+        try:
+            self._socket, self.address = sockets.router(self._context, bind, limit=4096)
+        except BaseException:
+            self._context.term()
+            raise
         self._stop = threading.Event()
         self._open: OrderedDict[Path, tuple[memoryview, float]] = OrderedDict()
         self._thread = threading.Thread(target=self._serve, name="daf-blobs", daemon=True)

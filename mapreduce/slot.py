@@ -28,7 +28,7 @@ from .blobs import BlobLost, BlobStore, Reader
 from .blobserver import Fetcher
 from .wire import messages
 from .wire.messages import Assign, Done, StageInfo, TaskKey
-from .wire.typed import encode
+from .wire.typed import MAX_CONTROL, encode
 from .working import failure, limits
 from .working.frames import Channel, Closed
 from .working.gauge import Gauge, Key
@@ -56,7 +56,7 @@ class Slot:
         self.reader = Reader(self.store, settings.host, {}, Fetcher(self.store).fetch)
         self.work: deque[tuple[Assign, deque[tuple[int, int]], Inputs]] = deque()
         self.stages: dict[tuple[int, int], StageInfo] = {}
-        self.loaded: OrderedDict[tuple[int, int], tasks.LoadedStage] = OrderedDict()
+        self.loaded: dict[int, tuple[StageInfo, tasks.LoadedStage]] = {}
         self.envs: OrderedDict[int, tasks.Env] = OrderedDict()
         self.dropped: set[Key] = set()
         self.memory = -1
@@ -71,8 +71,8 @@ class Slot:
             while True:
                 frames = self.channel.receive()
                 if not frames and not self.work:
-                    self.answers.flush()
                     self.gauge.idle()
+                    self.answers.flush()
                     frames = self.channel.receive(wait=True)
                 for frame in frames:
                     self.take(frame)
@@ -88,21 +88,26 @@ class Slot:
             self.work.append((message, deque(message.tasks), {item.index: item for item in message.inputs}))
         elif isinstance(message, StageInfo):
             self.reader.nodes.update((node.name, node) for node in message.nodes)
-            self.stages[message.job, message.stage] = message
-            self.loaded.pop((message.job, message.stage), None)
+            key = (message.job, message.stage)
+            self.stages.pop(key, None)
+            self.stages[key] = message
+            for old in [old for old in self.stages if old[0] == message.job][:-STAGES_KEPT]:
+                del self.stages[old]
+            if self.loaded.get(message.job, (message, None))[0] is not message:
+                self.loaded.pop(message.job)
         elif isinstance(message, messages.Abort):
             self.dropped.update((t.job, t.stage, t.kind, t.index, t.attempt) for t in message.tasks)
         else:
             self.forget(message.job, {stage for stage, _ in message.units})
 
     def forget(self, job: int, stages: set[int]) -> None:
-        """The job ended (no stages named), or units of these stages went: their caches go too."""
+        """The job ended (no stages named), or units of these stages went: what is kept of them goes too."""
+        if job in self.loaded and (not stages or self.loaded[job][0].stage in stages):
+            del self.loaded[job]
         if not stages:
             self.envs.pop(job, None)
             for key in [key for key in self.stages if key[0] == job]:
                 del self.stages[key]
-        for key in [key for key in self.loaded if key[0] == job and (not stages or key[1] in stages)]:
-            del self.loaded[key]
 
     def run_some(self) -> None:
         """Run tasks for about two milliseconds, or one that takes longer."""
@@ -116,6 +121,7 @@ class Slot:
                     continue
                 self.run(assign, key, inputs)
                 if time.monotonic_ns() - self.answers.flushed > FLUSH_NS:
+                    self.gauge.idle()
                     self.answers.flush()
                     return
             self.work.popleft()
@@ -138,7 +144,7 @@ class Slot:
                 self.gauge.begin(key, time.monotonic_ns(), text.encode("utf-8", "replace"))
                 self.answers.add(key, self.run_task(env, stage, key, inputs))
             else:
-                self.answers.send(self.run_edge(env, assign, key))
+                self.answers.send(fitting(self.run_edge(env, assign, key)))
         except Closed:
             raise
         except BaseException as error:  # SystemExit and KeyboardInterrupt of a task included: the slot goes on
@@ -188,19 +194,19 @@ class Slot:
             env = tasks.Env(job, info.job, info.seed, *place, report=self.say)
             self.envs[info.job] = env
             if len(self.envs) > JOBS_KEPT:
-                self.envs.popitem(last=False)
+                oldest, _ = self.envs.popitem(last=False)
+                self.loaded.pop(oldest, None)
         return env
 
     def stage(self, env: tasks.Env, info: StageInfo) -> tasks.LoadedStage:
-        stage = self.loaded.get((info.job, info.stage))
-        if stage is None:
-            stage = tasks.LoadedStage(env, info.stage, info.setup, info.inputs, info.splits, info.reduces)
-            self.loaded[info.job, info.stage] = stage
-            if len(self.loaded) > STAGES_KEPT:
-                self.loaded.popitem(last=False)
-            kept = {ref.hash for old in self.loaded if old[0] == info.job for ref in self.stages[old].inputs}
-            for digest in env.decoded.keys() - kept:
-                del env.decoded[digest]
+        """The stage as its tasks see it. Of a job only the stage at hand is kept: its shared state may be large."""
+        known = self.loaded.get(info.job)
+        if known is not None and known[0] is info:
+            return known[1]
+        stage = tasks.LoadedStage(env, info.stage, info.setup, info.inputs, info.splits, info.reduces)
+        self.loaded[info.job] = (info, stage)
+        for digest in env.decoded.keys() - {ref.hash for ref in info.inputs}:
+            del env.decoded[digest]
         return stage
 
     def describe(self, stage: tasks.LoadedStage, key: Key, inputs: Inputs) -> str:
@@ -271,6 +277,22 @@ class Answers:
                 self.flush()
         except Closed:
             return
+
+
+def fitting(answer: messages.Planned | messages.Finished) -> messages.Planned | messages.Finished:
+    """The answer, if the coordinator takes a message of its size.
+
+    Raises:
+        ValueError: the plan's state, or the job's value, is too large.
+    """
+    size = len(encode(answer))
+    if size > MAX_CONTROL:
+        what = "finish()" if isinstance(answer, messages.Finished) else "next_stage()"
+        raise ValueError(
+            f"what {what} returned takes {size} bytes, more than the {MAX_CONTROL} that pass through the coordinator; "
+            "write large results as artifacts, and hand large state on in Stage.shared"
+        )
+    return answer
 
 
 _WHAT = ("plan of the next stage", "map {}", "reduce {}", "finish")

@@ -53,8 +53,9 @@ CHECK = 0.1
 """Seconds between looks at the limits."""
 JOIN = 2.0
 """Seconds without an answer after which a Hello is sent again."""
-ABORT_GRACE = 0.2
-"""An aborted attempt that still runs after so many seconds is killed with its process."""
+STAGES_KEPT = 4
+"""Stages of one job that are remembered; the coordinator tells of a stage again when it comes back to an earlier
+one."""
 STARTS = 3
 """So many processes in a row may die before they have loaded; then the worker gives up."""
 GOODBYE = 2.0
@@ -122,7 +123,6 @@ class Worker:
         self.slots: list[SlotProcess] = []
         self.retired: list[SlotProcess] = []
         self.stages: dict[tuple[int, int], tuple[messages.StageInfo, bytes]] = {}
-        self.aborted: dict[Key, float] = {}
         self.progress: dict[Key, messages.Progress] = {}
         self.draining = False
         self.leaving = ""
@@ -171,7 +171,8 @@ class Worker:
             now = time.monotonic()
             if now >= next_check:
                 next_check = now + CHECK
-                self._check(now)
+                for slot in self.slots + self.retired:
+                    slot.check(now, self._limits)
             if now >= next_beat:
                 next_beat = now + interval
                 self._beat(now)
@@ -282,34 +283,27 @@ class Worker:
         key = (info.job, info.stage)
         known = self.stages.get(key)
         if known is None or known[0] != info:
+            self.stages.pop(key, None)
             self.stages[key] = (info, frame)
+            mine = [old for old in self.stages if old[0] == info.job]
+            for old in mine[:-STAGES_KEPT]:
+                del self.stages[old]
             for slot in self.slots:
                 slot.stages.discard(key)
 
     def _assigned(self, assign: Assign, frame: bytes) -> None:
-        """With one slot at leisure the message goes on as it is."""
+        """With one slot the message goes on as it is."""
         keys = keys_of(assign)
-        held = set(self._holding()) if assign.tasks and assign.tasks[0][1] > 1 else ()
-        fresh = [key for key in keys if key not in held]
-        if len(self.slots) == 1 and not self.queue and len(fresh) == len(keys):
+        if len(self.slots) == 1 and not self.queue:
             self._give(self.slots[0], assign, keys, frame)
         else:
-            self.queue.add(assign, fresh)
+            self.queue.add(assign, keys)
 
     def _abort(self, message: messages.Abort) -> None:
         keys = {(t.job, t.stage, t.kind, t.index, t.attempt) for t in message.tasks}
         self.queue.drop(keys)
-        until = time.monotonic() + ABORT_GRACE
         for slot in self.slots + self.retired:
-            mine = [key for key in slot.held if key in keys]
-            if mine:
-                slot.tell(encode(messages.Abort(task_keys(mine))))
-                running = slot.running()
-                for key in mine:
-                    if running is not None and running.key == key:
-                        self.aborted[key] = until
-                    else:
-                        del slot.held[key]
+            slot.abort(keys)
 
     def _release(self, message: messages.Release, frame: bytes) -> None:
         self._janitor.release(message)
@@ -404,7 +398,6 @@ class Worker:
             task = message.task
             known = slot.answered([(task.job, task.stage, task.kind, task.index, task.attempt)])
         for key in known:
-            self.aborted.pop(key, None)
             self.progress.pop(key, None)
         if known:
             self.link.outbox.add(frame, known)
@@ -421,7 +414,6 @@ class Worker:
             del slot.held[charged]
             if slot.doomed != "abort":
                 self._fail(charged, error)
-            self.aborted.pop(charged, None)
         for assign, keys in reversed(slot.unanswered()):
             self.queue.add(assign, keys, front=True)
         self._drop_slot(slot)
@@ -446,20 +438,13 @@ class Worker:
         slot.close()
         shutil.rmtree(self.data.scratch / str(slot.pid), ignore_errors=True)
 
-    def _check(self, now: float) -> None:
-        """Limits of running tasks, and attempts that were aborted but still run."""
-        for slot in self.slots + self.retired:
-            reading = slot.running()
-            if reading is None:
-                continue
-            if now > self.aborted.get(reading.key, now):
-                slot.doom("abort", "", now)
-                continue
-            info = self.stages.get(reading.key[:2])
-            asked_seconds, asked_memory = (info[0].task_seconds, info[0].task_memory) if info is not None else (0.0, 0)
-            seconds = min(filter(None, (asked_seconds, self.settings.task_seconds)), default=0.0)
-            memory = min(filter(None, (asked_memory, self.settings.task_memory)), default=0)
-            slot.check(now, seconds, memory)
+    def _limits(self, key: Key) -> tuple[float, int]:
+        """Seconds and bytes that an attempt may use: the job's limits and the worker's, whichever are less; 0 for
+        none."""
+        info = self.stages.get(key[:2])
+        asked = (info[0].task_seconds, info[0].task_memory) if info is not None else (0.0, 0)
+        seconds = min(filter(None, (asked[0], self.settings.task_seconds)), default=0.0)
+        return seconds, min(filter(None, (asked[1], self.settings.task_memory)), default=0)
 
     def _maybe_recycle(self, slot: SlotProcess) -> None:
         """Replace a process that has run long enough or holds too much; it first finishes what it was given."""

@@ -13,20 +13,24 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import msgspec
 
-from ..wire.messages import Assign, Error
+from ..wire.messages import Abort, Assign, Error
+from ..wire.typed import encode
 from . import failure, gauge, limits
 from .frames import Channel, Closed
 from .gauge import Key
 from .host import python_path
+from .ledger import task_keys
 from .settings import SlotSettings
 
 LOG_KEPT = 16_384
 DUMP_KEPT = 262_144
 DUMP_SECONDS = 0.3
+ABORT_GRACE = 0.2
+"""An attempt that nobody waits for any more and that still runs after so many seconds is killed with its process."""
 YOUNG = 30.0
 _THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -84,7 +88,10 @@ class SlotProcess:
         self.doomed = ""
         """Why the worker killed it: timeout, memory, abort; empty when it did not."""
         self.limit = ""
+        self._condemned: tuple[Key, int] | None = None
         self._kill_at = 0.0
+        self._stray: tuple[Key, int] | None = None
+        self._stray_since = 0.0
         self._looked = 0.0
 
     # ------------------------------------------------------------------------------------------------------- its work
@@ -102,6 +109,15 @@ class SlotProcess:
             self.channel.send(frame)
         except Closed:
             return
+
+    def abort(self, keys: Collection[Key]) -> None:
+        """Forget these attempts: those that wait in the child are never run, and one that runs has `ABORT_GRACE` to
+        end."""
+        mine = [key for key in self.held if key in keys]
+        for key in mine:
+            del self.held[key]
+        if mine:
+            self.tell(encode(Abort(task_keys(mine))))
 
     def answered(self, keys: Iterable[Key]) -> list[Key]:
         """These attempts are answered; returns those of them that were still held."""
@@ -127,30 +143,36 @@ class SlotProcess:
 
     # ----------------------------------------------------------------------------------------------------- its limits
 
-    def check(self, now: float, seconds: float, memory: int) -> None:
-        """Enforce a task's limits; call it every tenth of a second or so. A task over its time is asked for a dump of
-        its stack, then killed."""
-        if self._kill_at:
-            if now >= self._kill_at:
+    def check(self, now: float, limits_of: Callable[[Key], tuple[float, int]]) -> None:
+        """Enforce limits; call it every tenth of a second or so. `limits_of` gives an attempt's seconds and bytes, 0
+        for none. A task over its time is asked for a dump of its stack, then killed; so is, without a dump, one that
+        was aborted and goes on."""
+        reading = self._gauge.read()
+        if self._condemned is not None:
+            if reading is None or (reading.key, reading.started) != self._condemned:
+                self._condemned, self.doomed = None, ""  # it ended in the last moment
+            elif now >= self._kill_at:
                 self.kill()
             return
-        reading = self.running()
         if reading is None:
             return
-        spent = now - reading.started / 1e9
-        if seconds and spent > seconds:
-            self.doom("timeout", f"{seconds:g} s", now)
-        elif memory and (used := limits.resident(self.pid)) > memory * 1.05 + (32 << 20):
-            self.doom("memory", f"{memory / 2**20:.0f} MiB ({used / 2**20:.0f} in use)", now)
-
-    def doom(self, why: str, limit: str, now: float) -> None:
-        """Kill it for a reason that its error will give; for a time limit ask for a dump first."""
-        self.doomed, self.limit = why, limit
-        if why == "timeout":
+        if reading.key not in self.held:
+            if self._stray != (reading.key, reading.started):
+                self._stray, self._stray_since = (reading.key, reading.started), now
+            elif now - self._stray_since > ABORT_GRACE:
+                self._doom("abort", "")
+            return
+        seconds, memory = limits_of(reading.key)
+        if seconds and now - reading.started / 1e9 > seconds:
+            self.doomed, self.limit = "timeout", f"{seconds:g} s"
+            self._condemned, self._kill_at = (reading.key, reading.started), now + DUMP_SECONDS
             self._signal(signal.SIGUSR1, group=False)
-            self._kill_at = now + DUMP_SECONDS
-        else:
-            self.kill()
+        elif memory and (used := limits.resident(self.pid)) > memory * 1.05 + (32 << 20):
+            self._doom("memory", f"{memory / 2**20:.0f} MiB ({used / 2**20:.0f} in use)")
+
+    def _doom(self, why: str, limit: str) -> None:
+        self.doomed, self.limit = why, limit
+        self.kill()
 
     def kill(self) -> None:
         """Kill it and what it started."""
@@ -230,7 +252,7 @@ class SlotProcess:
     def _read_dump(self) -> str:
         size = os.fstat(self._dump).st_size
         data = os.pread(self._dump, DUMP_KEPT, max(0, size - DUMP_KEPT))
-        return data.decode("utf-8", "replace")
+        return data.decode("utf-8", "replace").replace("\0", "")
 
     def unanswered(self) -> list[tuple[Assign, list[Key]]]:
         """The attempts it still held, by the message that brought them, in order."""

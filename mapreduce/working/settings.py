@@ -46,6 +46,12 @@ class WorkerSettings:
     recycle_tasks: int = 0
     recycle_memory: int = 0
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.slots <= 1024:
+            raise ValueError(f"a worker has 1 to 1024 slots, not {self.slots}")
+        if len(self.name) > 200:
+            raise ValueError(f"a worker's name has 200 characters at most, not {len(self.name)}")
+
     def to_json(self) -> str:
         return msgspec.json.encode(self, enc_hook=str).decode()
 
