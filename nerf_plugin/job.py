@@ -8,16 +8,17 @@ photos, preset and seed give the same bytes of field and mesh on any engine with
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+import os
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from mapreduce import BadInput, Context, History, Job, Outputs, Param, Stage, StageResult
-
 from nerf_plugin.stages.evaluation import EvaluationStages
 from nerf_plugin.stages.surface import SurfaceStages
-from nerf_plugin.stages.training import LOSS_UNIT, TrainingStages
+from nerf_plugin.stages.training import TrainingStages
 
 if TYPE_CHECKING:
     from nerf_plugin.datasets import Dataset
@@ -50,8 +51,6 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
         existing = next(folder for folder in (out, *out.parents) if folder.exists())
         if not existing.is_dir():
             raise BadInput(f"{existing} is a file; --out must name a folder")
-        import os
-
         if not os.access(existing, os.W_OK | os.X_OK):
             raise BadInput(f"{existing} cannot be written to; choose another --out")
 
@@ -65,8 +64,6 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
     @cached_property
     def settings(self) -> Settings:  # type: ignore[override]
         """What the preset, the effort and the seed mean."""
-        from dataclasses import replace
-
         from nerf_plugin.training import PRESETS
 
         return replace(PRESETS[self.preset].scaled(self.effort), seed=self.seed)
@@ -83,8 +80,8 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
         bounds = self.capture.bounds
         if bounds is None:
             raise BadInput(
-                f"{self.dataset}: nothing says where the subject is: the photos have no alpha and no masks, and there are "
-                "no sparse points; add masks, or give the capture an aabb"
+                f"{self.dataset}: nothing says where the subject is: the photos have no alpha and no masks, and there "
+                "are no sparse points; add masks, or give the capture an aabb"
             )
         return bounds
 
@@ -121,7 +118,7 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
         made = dict(ctx.shared["mesh"])
         mesh = Mesh(made["mesh"]["vertices"], made["mesh"]["faces"], made["mesh"]["colors"])
         views = [view for _, view in results]
-        curve = [(rays / 1e6, -10 * _log10(error)) for rays, error in ctx.state["curve"] if error > 0]
+        curve = [(rays / 1e6, -10 * math.log10(error)) for rays, error in ctx.state["curve"] if error > 0]
         files, report = report_files(
             f"{self.dataset.resolve().name}, {self.preset}",
             views,
@@ -140,12 +137,3 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
             with ctx.artifact(self.out / name) as file:
                 file.write(content)
         return report["summary"] | {"faces": len(mesh.faces), "watertight": bool(made["facts"]["manifold"])}
-
-
-def _log10(value: float) -> float:
-    import math
-
-    return math.log10(value)
-
-
-__all__ = ["LOSS_UNIT", "Nerf"]
