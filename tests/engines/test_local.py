@@ -106,7 +106,6 @@ SCRIPT = """
     from dataclasses import dataclass
     from mapreduce import Job
     from mapreduce.engines.local import LocalEngine
-from mapreduce.working.host import remove_stale
 
     @dataclass
     class Mine(Job):
