@@ -4,6 +4,7 @@ offers is described."""
 from __future__ import annotations
 
 import os
+import re
 import runpy
 import signal
 import socket
@@ -151,6 +152,17 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
         links = (link.partition("#")[0] for link in Page.read(path).links() if "://" not in link)
         todo += [found for link in links if link.endswith(".md") and (found := (path.parent / link).resolve()).exists()]
     assert {p for p in PAGES if p.suffix == ".md"} <= reached
+
+
+def test_pages_that_the_code_speaks_of_exist() -> None:
+    missing = {}
+    for package in ("mapreduce", "plugins", "nerf_plugin", "bin", "tests", "benchmarks"):
+        for path in (ROOT / package).rglob("*"):
+            if path.suffix in {".py", ".sh"}:
+                for page in re.findall(r"docs/[\w.-]+\.(?:md|svg|png)", path.read_text()):
+                    if not (ROOT / page).exists():
+                        missing[name(path)] = page
+    assert not missing
 
 
 @pytest.mark.parametrize("page", GENERATE["PAGES"])
