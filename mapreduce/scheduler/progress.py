@@ -31,7 +31,7 @@ def submit(s: State, event: Submitted) -> None:
             s.out.append(Accepted(event.client, event.token, known))
         else:
             message = (
-                f"token {event.token!r} names job {known}, which has other parameters; a new job needs a new token"
+                f"token {event.token!r} names job {known}, with other parameters; a new job needs a new token"
             )
             s.out.append(Rejected(event.client, event.token, "bad-request", message))
         return
