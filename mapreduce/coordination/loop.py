@@ -42,9 +42,11 @@ from .post import Post
 log = logging.getLogger("daf.coordinator")
 
 BATCH = 512
-"""Messages that one turn takes in at most."""
+"""Messages that one turn takes in at most..."""
+BUDGET = 0.02
+"""...and seconds, so that an answer never waits long for others' messages."""
 TICK = 0.25
-"""Seconds between ticks of the scheduler."""
+"""Seconds between ticks of the scheduler, fewer where heartbeats are quicker."""
 RETRY_STORE = 1.0
 """Seconds between attempts to commit to a store that failed."""
 REFUSALS = 20
@@ -153,6 +155,8 @@ class Coordinator:
                 self._take(frames[0], at_coordinator(frames[1]), now)
             except WireError as error:
                 self._on_malformed(frames[0], error, now)
+            if time.monotonic() - now > BUDGET:
+                return
 
     def _on_malformed(self, peer: bytes, error: WireError, now: float) -> None:
         """Not a message: counted, logged now and then, and answered where it does not come from one of our workers."""
@@ -163,7 +167,7 @@ class Coordinator:
             self.post.say(peer, m.Refused(clip(f"this is daf {__version__}, protocol {m.PROTOCOL}; {error}")), now)
 
     def _tick(self, now: float) -> None:
-        self._tick_at = now + TICK
+        self._tick_at = now + min(TICK, self.settings.heartbeat / 3)
         self.handle(ev.Tick(), now)
         self.post.retry(now)
         self.post.gone.extend(self.peers.silent_clients(now))

@@ -48,6 +48,7 @@ class Fake:
         node: str = "",
         version: str = "1",
         empty: bool = False,
+        hwm: int = 1_000,
         hold: Callable[[Key], bool] | None = None,
         **hello: Any,
     ):
@@ -56,7 +57,7 @@ class Fake:
         self.name = name or f"fake-{secrets.token_hex(4)}"
         self.node = m.Node(node or f"node-{self.name}", "elsewhere", "/nowhere", "tcp://127.0.0.1:9")
         self.types = {type: version}
-        self.empty = empty
+        self.empty, self.hwm = empty, hwm
         self.hold = hold or (lambda key: False)
         self.ran: list[Key] = []
         self.kept: list[tuple[m.Assign, tuple[int, int]]] = []
@@ -76,7 +77,7 @@ class Fake:
         Welcome."""
         if hasattr(self, "socket"):
             self.socket.close(0)
-        self.socket = sockets.dealer(self._context, self.endpoint)
+        self.socket = sockets.dealer(self._context, self.endpoint, hwm=self.hwm)
         self.welcome, self.acked = None, 0
         held = [m.TaskKey(a.job, a.stage, a.kind, *task) for a, task in self.kept]
         fields: dict[str, Any] = {
