@@ -8,6 +8,11 @@
 | `ledger` | which attempts are held, by which slot, and which results the coordinator has not acknowledged |
 | `nursery` | where slots come from; the first start before the worker has loaded |
 | `start` | runs a worker from its settings as JSON |
+| `pool` | the slots together: who gets what, and what becomes of the work of one that dies |
+| `link` | the connection to the coordinator |
+| `janitor` | deletes released blobs |
+| `settings` | what a worker can be told, and what it tells its slots |
+| `slotwire` | the conversation of a worker and its slot |
 | `process` | one slot as its worker sees it: start, watch, kill, and the post-mortem |
 | `limits` | memory and time: what a child sets for itself and what its parent watches |
 | `failure` | an exception or a dead process as plain data, the user's own frames first |

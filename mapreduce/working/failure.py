@@ -21,6 +21,7 @@ _OWN = str(Path(__file__).resolve().parent.parent)
 MESSAGE = 8_000
 TRACEBACK = 64_000
 LOG = 16_000
+_LIMITS = {"timeout": "TimeLimit", "memory": "MemoryLimit", "protocol": "ProtocolError"}
 
 
 def of_exception(error: BaseException, *, worker: str = "", text: str = "", peak: int = 0, log: str = "") -> Error:
@@ -58,14 +59,16 @@ def user_traceback(error: BaseException) -> str:
 def of_death(
     status: int, *, why: str = "", peak: int, dump: str, log: str, worker: str, text: str, limit: str = ""
 ) -> Error:
-    """The Error for an attempt whose process died. `status` is as `os.wait4` gives it; `why` is "timeout" or "memory"
-    when the worker killed it, `limit` then says which."""
+    """The Error for an attempt whose process died. `status` is as `os.wait4` gives it; `why` is "timeout", "memory"
+    or "protocol" when the worker killed it, `limit` then says which."""
     killed = -status if status < 0 else None
     name = _signal_name(killed) if killed else ""
     if why == "timeout":
         message = f"the task ran longer than its limit of {limit} and was stopped"
     elif why == "memory":
         message = f"the task used more memory than its limit of {limit} and was stopped"
+    elif why == "protocol":
+        message = "the task's process wrote something that is no answer where its answers go, and was stopped"
     elif killed == signal.SIGKILL:
         message = (
             "the task's process was killed (SIGKILL) from outside; when memory is short, that is what the kernel does"
@@ -76,7 +79,7 @@ def of_death(
         message = f"the task ended its process with exit code {status}"
     return Error(
         kind=why or "crash",
-        type={"timeout": "TimeLimit", "memory": "MemoryLimit"}.get(why, name or "ProcessExit"),
+        type=_LIMITS.get(why, name or "ProcessExit"),
         message=message,
         traceback=_clip(_user_dump(dump), TRACEBACK),
         worker=worker,

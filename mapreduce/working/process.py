@@ -86,7 +86,7 @@ class SlotProcess:
         """Seconds a task, smoothed; 0 before the first answer."""
         self._answered = self.started
         self.doomed = ""
-        """Why the worker killed it: timeout, memory, abort; empty when it did not."""
+        """Why the worker killed it: timeout, memory, protocol, abort; empty when it did not."""
         self.limit = ""
         self._condemned: tuple[Key, int] | None = None
         self._kill_at = 0.0
@@ -160,7 +160,7 @@ class SlotProcess:
             if self._stray != (reading.key, reading.started):
                 self._stray, self._stray_since = (reading.key, reading.started), now
             elif now - self._stray_since > ABORT_GRACE:
-                self._doom("abort", "")
+                self.doom("abort", "")
             return
         seconds, memory = limits_of(reading.key)
         if seconds and now - reading.started / 1e9 > seconds:
@@ -168,9 +168,10 @@ class SlotProcess:
             self._condemned, self._kill_at = (reading.key, reading.started), now + DUMP_SECONDS
             self._signal(signal.SIGUSR1, group=False)
         elif memory and (used := limits.resident(self.pid)) > memory * 1.05 + (32 << 20):
-            self._doom("memory", f"{memory / 2**20:.0f} MiB ({used / 2**20:.0f} in use)")
+            self.doom("memory", f"{memory / 2**20:.0f} MiB ({used / 2**20:.0f} in use)")
 
-    def _doom(self, why: str, limit: str) -> None:
+    def doom(self, why: str, limit: str = "") -> None:
+        """Kill it for a reason that its error will give: memory, protocol or abort."""
         self.doomed, self.limit = why, limit
         self.kill()
 
@@ -218,13 +219,11 @@ class SlotProcess:
 
     # ------------------------------------------------------------------------------------------------------ its death
 
-    def end(self) -> tuple[int, int]:
-        """Reap it: (status as in subprocess: exit code, or -signal; peak resident bytes). Call once its exit_fd is
-        readable."""
-        try:
-            _, status, usage = os.wait4(self.pid, 0)
-        except ChildProcessError:
-            return self._popen.returncode or 0, 0
+    def end(self, *, wait: bool = True) -> tuple[int, int] | None:
+        """Reap it: (exit code, or -signal; peak resident bytes), or None when it runs and `wait` is false."""
+        pid, status, usage = os.wait4(self.pid, 0 if wait else os.WNOHANG)
+        if not pid:
+            return None
         self._popen.returncode = os.waitstatus_to_exitcode(status)
         self._signal(signal.SIGKILL, group=True)  # what it started and left behind
         return self._popen.returncode, usage.ru_maxrss * 1024
