@@ -148,7 +148,7 @@ class Field:
         marching.march(
             rows, none, np.zeros(0, np.uint8), grid.table, grid.shape, grid.first, grid.present, grid.occupied,
             grid.box, rays.reshape(-1), none, back.reshape(-1), none, count, -1, step,
-            self.density * grid.voxel * step, self.shift, 0.0, 0.0, 1e-4, False, out, work, corner,
+            self.density * grid.voxel * step, self.shift, 0.0, 0.0, 0.0, 1e-4, False, out, work, corner,
         )  # fmt: skip
         result = out.reshape(-1, 5)
         result[:, 4] *= grid.voxel

@@ -54,8 +54,9 @@ class Grid:
         offset = (np.asarray(lo, np.float64) - np.asarray(cells_lo, np.float64)) / float(cells_voxel)
         mark_cells(np.ascontiguousarray(cells, np.uint8), offset, ratio, shape, occupied, present)
         places = np.flatnonzero(present)
-        return cls(np.asarray(lo, np.float64), float(voxel), (int(bricks[0]), int(bricks[1]), int(bricks[2])), places, present[places],
-                   occupied[places])  # fmt: skip
+        x, y, z = bricks
+        origin = np.asarray(lo, np.float64)
+        return cls(origin, float(voxel), (int(x), int(y), int(z)), places, present[places], occupied[places])
 
     @property
     def resolution(self) -> tuple[int, int, int]:

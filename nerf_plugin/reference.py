@@ -84,7 +84,7 @@ def samples(grid: Any, ray: np.ndarray, step: float, jitter: float) -> list[np.n
 
 def march(grid: Any, rows: np.ndarray, rays: np.ndarray, target: np.ndarray, back: np.ndarray, step: float,
           scale: float, shift: float, lambda_a: float = 0.0, lambda_p: float = 0.0,
-          seed: int = -1) -> dict[str, np.ndarray]:  # fmt: skip
+          lambda_d: float = 0.0, seed: int = -1) -> dict[str, np.ndarray]:  # fmt: skip
     """Forward and backward through rays, without early stop.
 
     rows: (N, 16); rays: (R, 6) float32; target: (R, 4); back: (R, 3). Returns out (R, 5), grads (N, 16), back_grad
@@ -110,7 +110,7 @@ def march(grid: Any, rows: np.ndarray, rays: np.ndarray, target: np.ndarray, bac
             through *= np.exp(-tau)
             if depth == 0 and through < 0.5:
                 depth = point[3]
-            kept.append((weights, raw, c, weight, through))
+            kept.append((weights, raw, c, weight, through, float(point[3])))
         color = color + through * back[r]
         out[r] = [*color, 1 - through, depth]
         a = target[r, 3]
@@ -118,11 +118,15 @@ def march(grid: Any, rows: np.ndarray, rays: np.ndarray, target: np.ndarray, bac
         alpha_error = 1 - through - a
         loss += 0.5 * error @ error + 0.5 * lambda_a * alpha_error**2
         back_grad[r] = (through - (1 - a)) * error
+        w, t = np.array([k[3] for k in kept]), np.array([k[5] for k in kept])
+        apart = np.abs(t[:, None] - t)
+        loss += lambda_d * (w @ apart @ w + step / 3 * w @ w)
+        spread = 2 * lambda_d * (apart @ w + step / 3 * w)
         own = lambda_p if a > 0.99 else 0.0
         behind = through * (error @ back[r])
-        for weights, raw, c, weight, after in reversed(kept):
+        for (weights, raw, c, weight, after, _), pull in zip(reversed(kept), reversed(spread)):
             point_loss += 0.5 * own * weight * ((c - target[r, :3]) ** 2).sum()
-            value = c @ error + lambda_a * alpha_error
+            value = c @ error + lambda_a * alpha_error + pull
             row = np.zeros((4, 4))
             row[0, 0] = (after * value - behind) * scale / (1 + np.exp(-raw[0] - shift))
             behind += weight * value

@@ -15,7 +15,11 @@ the derivative by optical depth is
 
     dL/dtau_i = T_{i+1} q_i - ( sum_{j>i} w_j q_j + T_n background . e )
 
-so one walk from back to front with a running sum does it, without dividing by 1 - alpha.
+so one walk from back to front with a running sum does it, without dividing by 1 - alpha. To this is added lambda_d
+times the distortion loss (Barron et al. 2022, eq. 15), which pulls the weights of a ray together at one surface:
+sum_ij w_i w_j |t_i - t_j| + 1/3 step sum w_i^2 with t in voxels. Its derivative by w_i joins q_i:
+
+    2 sum_j w_j |t_i - t_j| + 2/3 step w_i,    from running sums of w_j and w_j t_j before and behind i.
 
 Layout. A voxel's row is 16 float32, one cache line: four groups [density r g b] [- r g b] [- r g b] [- r g b] for SH
 functions 1, x, y, z. Multiplying a row by the SH values in the same places and adding the four groups gives
@@ -88,7 +92,7 @@ def hash32(x):
 
 @kernel
 def march(rows, grads, touched, table, bricks, first, present, occupied, box, rays, target, back, back_grad, count,
-          seed, step, scale, shift, lambda_a, lambda_p, stop, train, out, work, corner):  # fmt: skip
+          seed, step, scale, shift, lambda_a, lambda_p, lambda_d, stop, train, out, work, corner):  # fmt: skip
     """Render `count` rays and, if `train`, add the loss gradients to `grads`.
 
     rows, grads: (N*16,) float32. touched: (B,) uint8, set for bricks with a gradient. table: (nx+1, ny+1, nz+1) int32,
@@ -138,6 +142,7 @@ def march(rows, grads, touched, table, bricks, first, present, occupied, box, ra
         a, b = (box[2] - oz) * iz, (box[5] - oz) * iz
         near, far = max(near, min(a, b), f(0.0)), min(far, max(a, b))
         through, red, green, blue, depth = f(1.0), f(0.0), f(0.0), f(0.0), f(0.0)
+        mean_t = f(0.0)
         n = 0
         jitter = f(0.5)
         if seed >= 0:
@@ -220,6 +225,7 @@ def march(rows, grads, touched, table, bricks, first, present, occupied, box, ra
                 red += weight * work[RED + j]
                 green += weight * work[GREEN + j]
                 blue += weight * work[BLUE + j]
+                mean_t += weight * work[WHERE + j]
                 through *= trans
                 work[AFTER + j] = through
                 if depth == 0 and through < f(0.5):
@@ -257,10 +263,18 @@ def march(rows, grads, touched, table, bricks, first, present, occupied, box, ra
         behind = through * (e0 * b0 + e1 * b1 + e2 * b2)
         own = f(lambda_p) if clear < f(0.01) else f(0.0)
         p0, p1, p2 = target[ray * 4], target[ray * 4 + 1], target[ray * 4 + 2]
+        two_d, width = f(2.0 * lambda_d), fstep * f(1.0 / 3.0)
+        front_w, front_wt, rear_w, rear_wt = opacity, mean_t, f(0.0), f(0.0)
         for back_j in range(n):
             j = n - 1 - back_j
             c0, c1, c2, weight = work[RED + j], work[GREEN + j], work[BLUE + j], work[WEIGHT + j]
-            value = c0 * e0 + c1 * e1 + c2 * e2 + ea
+            t = work[WHERE + j]
+            front_w -= weight
+            front_wt -= weight * t
+            spread = t * (front_w - rear_w) - front_wt + rear_wt + width * weight
+            rear_w += weight
+            rear_wt += weight * t
+            value = c0 * e0 + c1 * e1 + c2 * e2 + ea + two_d * spread
             work[GRAD + j * 4] = (work[AFTER + j] * value - behind) * work[SLOPE + j]
             behind += weight * value
             work[GRAD + j * 4 + 1] = weight * (e0 + own * (c0 - p0)) * c0 * (f(1.0) - c0)

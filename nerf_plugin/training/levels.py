@@ -3,9 +3,9 @@
 First: the visual hull (Laurentini 1994). A voxel that some view sees outside its mask, dilated by a ring, is empty. The
 box is tightened to the hull before the first level's lattice is laid. Without masks every voxel of the box stays.
 
-Next: a voxel stays if it is opaque enough over one voxel and some ray reached it; a cell stays alive if it or one of
-its neighbours has such a corner; a cell of the finer lattice is alive if its centre lies in one. Raw values are
-interpolated, moments start anew.
+Next: a voxel is kept if it is opaque enough over one voxel and contributed enough to the pictures; a cell lives on if it
+was alive and a kept voxel is among its corners, or within a margin of them; a cell of the finer lattice is alive if its
+centre lies in one that lives on. Raw values are interpolated, moments start anew.
 """
 
 from __future__ import annotations
@@ -78,11 +78,13 @@ def initial(
 def finer_grid(settings: Settings, level: int, box: np.ndarray, grid: Grid, rows: np.ndarray) -> Grid:
     """The topology of level `level`, from the grid and rows of the one before."""
     depth = np.logaddexp(0, rows[:, 0].astype(np.float64) + shift(settings)) * density(settings, box) * grid.voxel
-    keep = (depth > -np.log1p(-settings.prune_alpha)) & (rows[:, 12] > 0)
+    weight = rows[:, 12].astype(np.float64)
+    seen = settings.prune_weight * weight.sum() / max(1, np.count_nonzero(weight))
+    keep = (depth > -np.log1p(-settings.prune_alpha)) & (weight > seen)
     voxels = grid.voxels()[keep]
     dense = np.zeros(grid.resolution, bool)
     dense[voxels[:, 0], voxels[:, 1], voxels[:, 2]] = True
-    cells = _cells_of_voxels(dense, 1) & grid.alive()
+    cells = _cells_of_voxels(dense, settings.prune_margin) & grid.alive()
     lo, voxel, bricks = lattice(box[0], box[1], settings.levels[level].resolution)
     return Grid.from_cells(cells, grid.lo, grid.voxel, lo, voxel, bricks)
 

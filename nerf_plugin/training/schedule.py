@@ -37,6 +37,7 @@ class RoundPlan:
     rate_sigma: float
     rate_color: float
     rate_sh: float
+    distortion: float
 
     def views(self, count: int, task: int, tasks: int) -> range:
         """Numbers of the views of map task `task`, out of `count` views: fixed shards, taken in turn."""
@@ -65,11 +66,12 @@ def plan(settings: Settings, number: int, views: int) -> RoundPlan:
         number=number, level=level, index=number - start, last=number == start + spec.rounds - 1, every=every,
         chunks=chunks, rate_sigma=settings.rate_sigma * decay, rate_color=settings.rate_color * decay,
         rate_sh=settings.rate_sh,
+        distortion=settings.distortion_weight if done >= settings.distortion_start * settings.rays else 0.0,
     )  # fmt: skip
 
 
 def rung(size: Sequence[int], resolution: int) -> int:
-    """How often to halve an image of `size` pixels for a grid: so that a pixel of it covers about two thirds of a voxel, or one half."""
+    """How often to halve an image of `size` pixels for a grid, so that it has 1 to 2 pixels a voxel."""
     return max(0, round(math.log2(max(size) / resolution) - 0.6))
 
 

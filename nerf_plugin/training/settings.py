@@ -23,13 +23,18 @@ class Level:
 class Settings:
     """Everything that decides a training run, apart from the photos.
 
-    levels: coarse to fine. tasks: map tasks of a round (logical shards: fixed by the job, never by the number of
-    workers). parts: reduce tasks of a round. step: distance of samples in voxels. stop: transmittance at which a ray
-    ends. rate_*: learning rates of raw density, of colour, and of degree-1 SH relative to colour; all fall by
-    `rate_end` over the run, geometrically. beta: decay of second moments. alpha_start: opacity of one voxel of the
-    first grid. reference: the unit of density is 1 / (box side / reference). alpha_weight, point_weight: lambda_a,
-    lambda_p of `kernels.march`. prune_alpha: voxels with less opacity over one voxel do not stay alive at the next
-    level, unless a neighbour does. ring: pixels around masks that are trained on; outside: fraction of all others.
+    levels: coarse to fine; a level that repeats the resolution before it prunes and goes on. tasks: map tasks of a
+        round (logical shards: fixed by the job, never by the number of workers). parts: reduce tasks of a round.
+    step: distance of samples in voxels. stop: transmittance at which a ray ends.
+    rate_sigma, rate_color: learning rates of raw density and raw colour; rate_sh: of degree-1 harmonics, relative to
+        colour; all fall by rate_end over the run, geometrically. beta: decay of the second moments.
+    alpha_start: opacity of one voxel of the first grid. reference: density is in units of reference / box side.
+    alpha_weight, point_weight, distortion_weight: lambda_a, lambda_p, lambda_d of `kernels.march`; the last counts
+        once the fraction distortion_start of all rays is traced.
+    prune_alpha, prune_weight, prune_margin: at the next level a voxel is kept with at least this opacity over one
+        voxel, and this fraction of the mean rendering weight; cells at most margin + 1 away from a kept one live on.
+    ring: pixels around masks that are trained on; outside: fraction of all others that is.
+    hull_resolution: of the first carving, which finds the box. seed: of everything random.
     """
 
     levels: tuple[Level, ...]
@@ -46,7 +51,11 @@ class Settings:
     reference: int = 256
     alpha_weight: float = 0.5
     point_weight: float = 0.01
-    prune_alpha: float = 0.02
+    distortion_weight: float = 3e-4
+    distortion_start: float = 0.2
+    prune_alpha: float = 0.05
+    prune_weight: float = 0.1
+    prune_margin: int = 0
     ring: int = 2
     outside: float = 0.03
     seed: int = 0
@@ -70,7 +79,16 @@ class Settings:
 
 PRESETS: dict[str, Settings] = {
     "draft": Settings((Level(64, 40, 16384), Level(128, 48, 49152))),
-    "standard": Settings((Level(64, 60, 16384), Level(128, 60, 49152), Level(256, 72, 131072))),
-    "fine": Settings((Level(64, 60, 16384), Level(128, 60, 49152), Level(256, 72, 131072), Level(384, 160, 131072))),
+    "standard": Settings((Level(64, 40, 16384), Level(128, 40, 49152), Level(256, 12, 131072), Level(256, 48, 131072))),
+    "fine": Settings(
+        (
+            Level(64, 60, 16384),
+            Level(128, 60, 49152),
+            Level(256, 12, 131072),
+            Level(256, 60, 131072),
+            Level(384, 16, 131072),
+            Level(384, 120, 131072),
+        )
+    ),
 }
 """draft, standard, fine: see `docs/radiance-fields.md` for their time and quality."""

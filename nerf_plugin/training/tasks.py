@@ -102,7 +102,7 @@ def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, gr
         rows.reshape(-1), grads, touched, grid.table, grid.shape, grid.first, grid.present, grid.occupied, grid.box,
         rays, target, back, np.empty_like(back), count, seed, settings.step,
         density(settings, box) * grid.voxel * settings.step, shift(settings), settings.alpha_weight,
-        settings.point_weight, settings.stop, True, out, scratch.work, scratch.corner,
+        settings.point_weight, plan.distortion, settings.stop, True, out, scratch.work, scratch.corner,
     )  # fmt: skip
     packets = []
     for start, stop, _, _ in grid.ranges(settings.parts):

@@ -35,7 +35,9 @@ def random_rays(rng, grid, count):
     return np.concatenate([origins, directions], 1).astype(np.float32)
 
 
-def run_kernel(grid, rows, rays, target, back, step, scale, shift, lambda_a=0.0, lambda_p=0.0, seed=-1, stop=0.0):
+def run_kernel(
+    grid, rows, rays, target, back, step, scale, shift, lambda_a=0.0, lambda_p=0.0, lambda_d=0.0, seed=-1, stop=0.0
+):
     grads = np.zeros(grid.rows * 16, np.float32)
     touched = np.zeros(len(grid.places), np.uint8)
     out, back_grad = np.zeros(len(rays) * 5, np.float32), np.zeros(len(rays) * 3, np.float32)
@@ -43,7 +45,7 @@ def run_kernel(grid, rows, rays, target, back, step, scale, shift, lambda_a=0.0,
     figures = march.march(
         rows.astype(np.float32).ravel(), grads, touched, grid.table, grid.shape, grid.first, grid.present,
         grid.occupied, grid.box, rays.ravel(), target.astype(np.float32).ravel(), back.astype(np.float32).ravel(),
-        back_grad, len(rays), seed, step, scale, shift, lambda_a, lambda_p, stop, True, out, work, corner,
+        back_grad, len(rays), seed, step, scale, shift, lambda_a, lambda_p, lambda_d, stop, True, out, work, corner,
     )  # fmt: skip
     return out.reshape(-1, 5), grads.reshape(-1, 16), back_grad.reshape(-1, 3), touched, figures
 
@@ -86,7 +88,7 @@ def test_one_sample_by_hand():
 @pytest.mark.parametrize("step", [0.5, 1.0])
 def test_march_agrees_with_its_twin(scene, step):
     grid, rows, rays, target, back = scene
-    args = (step, 0.7 * step, -0.3, 0.4, 0.2, 17)
+    args = (step, 0.7 * step, -0.3, 0.4, 0.2, 0.1, 17)
     out, grads, back_grad, touched, figures = run_kernel(grid, rows, rays, target, back, *args)
     twin = reference.march(grid, rows, rays, target, back, *args)
     assert figures[1] > 20
@@ -99,7 +101,7 @@ def test_march_agrees_with_its_twin(scene, step):
 
 def test_twin_gradient_is_the_derivative_of_its_loss(scene, rng):
     grid, rows, rays, target, back = scene
-    args = (1.0, 0.9, -0.3, 0.4, 0.0, 5)
+    args = (1.0, 0.9, -0.3, 0.4, 0.0, 0.3, 5)
     grads = reference.march(grid, rows, rays, target, back, *args)["grads"]
     lanes = [i for i in range(16) if i == 0 or i % 4]
     seen = np.flatnonzero(grads[:, 8] > 0.5)
