@@ -1,0 +1,159 @@
+"""This library: its local engine, a durable coordinator and two worker processes."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from . import common
+
+
+def missing() -> str | None:
+    return None
+
+
+def version() -> str:
+    import mapreduce
+
+    return f"daf {mapreduce.__version__}"
+
+
+def engine(workers: int = common.WORKERS) -> Any:
+    """An open local engine; it ends with this process."""
+    from mapreduce.engines.local import LocalEngine
+
+    return LocalEngine(workers)
+
+
+def start() -> tuple[dict[str, float], str]:
+    begin = time.perf_counter()
+    from benchmarks.jobs import Empty
+    from mapreduce import run
+
+    with engine() as opened:
+        result = run(Empty(8), engine=opened)
+        seconds = time.perf_counter() - begin
+        assert result.counters["sum"] == 28
+        return {"seconds": seconds, "idle": common.tree_memory()}, common.digest(7)
+
+
+def empty_tasks(n: int) -> tuple[dict[str, float], str]:
+    from benchmarks.jobs import Empty
+    from mapreduce import run
+
+    with engine() as opened:
+        run(Empty(100), engine=opened)
+        seconds, result = common.timed(lambda: run(Empty(n), engine=opened))
+    return {"rate": n / seconds}, common.digest(result.counters["sum"])
+
+
+def round_trip(n: int) -> tuple[dict[str, float], str]:
+    """A whole job of one task: planned, mapped, reduced, finished, and its result read."""
+    from benchmarks.jobs import Empty
+    from mapreduce import run
+
+    with engine() as opened:
+        return common.round_trips(lambda _: run(Empty(1), engine=opened), n), ""
+
+
+def queued(n: int) -> tuple[dict[str, float], str]:
+    import psutil
+
+    from benchmarks.jobs import Empty
+    from mapreduce import run
+
+    with engine() as opened:
+        run(Empty(100), engine=opened)
+        coordinator = psutil.Process(opened.pids("coordinator")[0])
+        before, peak = coordinator.memory_info().rss, 0
+
+        def look(_: Any) -> None:
+            nonlocal peak
+            peak = max(peak, coordinator.memory_info().rss)
+
+        seconds, result = common.timed(lambda: run(Empty(n), engine=opened, on_update=look))
+    figures = {"per_task": 1e6 * seconds / n, "bytes_per_task": max(0, peak - before) / n, "seconds": seconds}
+    return figures, common.digest(result.counters["sum"])
+
+
+def arrays(n: int, bytes: int) -> tuple[dict[str, float], str]:
+    from benchmarks.jobs import Arrays, Empty
+    from mapreduce import run
+
+    with engine() as opened:
+        run(Empty(100), engine=opened)
+        run(Arrays(4, 1024), engine=opened)
+        seconds, result = common.timed(lambda: run(Arrays(n, bytes), engine=opened))
+    return {"rate": n * bytes / seconds / 1e9}, common.digest(result.value)
+
+
+def broadcast(tasks: int, bytes: int) -> tuple[dict[str, float], str]:
+    import numpy as np
+
+    from benchmarks.jobs import Broadcast
+    from mapreduce import run
+
+    data = np.ones(bytes // 8)
+    alone = tasks / common.WORKERS * common.timed(lambda: common.array_sum(data))[0]
+    with engine() as opened:
+        run(Broadcast(4, 1 << 20), engine=opened)
+        seconds, result = common.timed(lambda: run(Broadcast(tasks, bytes), engine=opened))
+    return {"seconds": seconds, "over_sums": seconds / alone}, common.digest(float(result.counters["sum"]))
+
+
+def wordcount(bytes: int, data: str, workers: int = common.WORKERS) -> tuple[dict[str, float], str]:
+    with common.Peak() as peak:
+        begin = time.perf_counter()
+        from mapreduce import run
+        from plugins.wordcount import WordCount
+
+        with engine(workers) as opened:
+            result = run(WordCount([data], top=0), engine=opened)
+            counts = {word.decode(): count for word, count in result}
+        seconds = time.perf_counter() - begin
+    return {"seconds": seconds, "peak": peak.mebibytes}, common.word_digest(counts)
+
+
+def sort(records: int, data: str) -> tuple[dict[str, float], str]:
+    out = common.scratch() / "sorted"
+    with common.Peak() as peak:
+        begin = time.perf_counter()
+        from mapreduce import run
+        from plugins.sort import Sort
+
+        with engine() as opened:
+            run(Sort([data], out, record=100), engine=opened)
+        seconds = time.perf_counter() - begin
+    return {"seconds": seconds, "peak": peak.mebibytes}, common.file_digest(out)
+
+
+def kmeans(rounds: int, points: int, dimensions: int, k: int, data: str) -> tuple[dict[str, float], str]:
+    from benchmarks.jobs import Rounds
+    from mapreduce import run
+
+    with engine() as opened:
+        run(Rounds(data, 3, k), engine=opened)
+        value = run(Rounds(data, rounds, k), engine=opened).value
+    marks = value["marks"]
+    return {"per_round": 1e3 * (marks[-1] - marks[2]) / (rounds - 2)}, common.centres_digest(value["centres"])
+
+
+def killed(n: int, task_seconds: float) -> tuple[dict[str, float], str]:
+    from benchmarks.jobs import Empty, Sleepy
+    from mapreduce import run
+
+    with engine() as opened:
+        run(Empty(100), engine=opened)
+
+        def work() -> int:
+            return int(run(Sleepy(n, task_seconds), engine=opened).counters["sum"])
+
+        return common.kill_half_way(work, lambda: int(opened.pids("worker")[0]), n * task_seconds / common.WORKERS)
+
+
+def scaling(bytes: int, data: str) -> tuple[dict[str, float], str]:
+    seconds = {}
+    for workers in (1, 2, 4):
+        figures, digest = wordcount(bytes, data, workers)
+        seconds[workers] = figures["seconds"]
+    return {"speedup_2": seconds[1] / seconds[2], "speedup_4": seconds[1] / seconds[4]}, digest
