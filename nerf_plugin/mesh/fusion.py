@@ -20,9 +20,9 @@ coarse. Past the
   that is claimed;
 - far behind it: nothing.
 
-A point that no view speaks about is inside the hull of all silhouettes and behind every surface: it counts as solid,
-so what no camera saw is closed. Where no camera stands beneath the object, that would fill the shadow under it;
-`cap` cuts it flat at the lowest surface seen.
+A point about which hardly any view speaks is inside the hull of all silhouettes and behind every surface: it counts
+as solid, so what no camera saw is closed. Where no camera stands beneath the object, that would fill the shadow under
+it; `cap` cuts it flat at the lowest surface seen.
 
 Bricks of 8 cubes a side that lie away from the surface are decided once, at their centre.
 """
@@ -50,6 +50,7 @@ _GRAZING = 0.15
 _UNSURE = 0.3
 _INNER = 0.6
 _BEHIND = 2.0
+_EVIDENCE = 0.25
 
 
 def depth_view(depth: np.ndarray, camera: CameraLike) -> dict[str, np.ndarray]:
@@ -221,7 +222,8 @@ def distances(views: Sequence[dict[str, np.ndarray]], plan: dict[str, Any], bloc
     for view in views:
         arrays = (view["depth"], view["slope"], view["range"], view["camera"])
         _fuse(total, weight, heard, plan["state"], start, lo, block["voxel"], *arrays, plan["band"])
-    value = np.where(weight > 0, total / np.maximum(weight, 1e-12), np.where(heard, -1.0, 1.0))
+    least = _EVIDENCE * min(1.0, len(views) / 50)
+    value = np.where(weight > least, total / np.maximum(weight, 1e-12), np.where(heard, -1.0, 1.0))
     return value.astype(np.float32)
 
 

@@ -63,7 +63,7 @@ def distance_slow(point: np.ndarray, views: Sequence[dict[str, np.ndarray]], ban
         value, w = _opinion(u, v, -z, view, band)
         total += value * w
         weight += w
-    if weight > 0:
+    if weight > fusion._EVIDENCE * min(1.0, len(views) / 50):
         return total / weight
     return -1.0 if heard else 1.0
 
