@@ -25,6 +25,7 @@ _HOMES = {
     "LINE": "inputs",
     "WORD": "inputs",
     "check_files": "inputs",
+    "check_output": "inputs",
     "file_ranges": "inputs",
     "read_range": "inputs",
     "run": "engines",
@@ -48,6 +49,7 @@ if TYPE_CHECKING:  # what __getattr__ finds, for type checkers and editors
     from .inputs import WORD as WORD
     from .inputs import FileRange as FileRange
     from .inputs import check_files as check_files
+    from .inputs import check_output as check_output
     from .inputs import file_ranges as file_ranges
     from .inputs import read_range as read_range
     from .job import Artifact as Artifact

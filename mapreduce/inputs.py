@@ -33,6 +33,17 @@ def check_files(paths: Iterable[str | Path]) -> None:
             raise BadInput(f"{path} cannot be read: {error.strerror}") from error
 
 
+def check_output(path: str | Path) -> None:
+    """Raise BadInput unless a file (or folder) can be made at `path`; for `Job.check`. Folders on the way are made
+    later."""
+    place = Path(path).absolute()
+    folder = next(parent for parent in place.parents if parent.exists())
+    if not folder.is_dir():
+        raise BadInput(f"{path} cannot be written: {folder} is not a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise BadInput(f"{path} cannot be written: no permission in {folder}")
+
+
 def file_ranges(paths: Sequence[str | Path], size: int = 8 << 20) -> Iterator[FileRange]:
     """The files cut into ranges of `size` bytes (the last of each is shorter), in order; none for an empty file."""
     for path in paths:

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
-from mapreduce import BadInput, Job, Param, check_files, file_ranges, read_range
+from mapreduce import BadInput, Job, Param, check_files, check_output, file_ranges, read_range
 
 
 @dataclass
@@ -32,6 +32,8 @@ class Grep(Job):
         except re.error as error:
             raise BadInput(f"the pattern {self.pattern!r} is not a regular expression: {error}") from error
         check_files(self.paths)
+        if self.out:
+            check_output(self.out)
 
     def splits(self):
         for number, path in enumerate(self.paths):

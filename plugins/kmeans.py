@@ -31,19 +31,24 @@ class KMeans(Job):
             raise BadInput(f"{self.points} has {rows} rows, too few for {self.k} centres")
 
     def next_stage(self, history):
-        rows = load(self.points)
         if not history:
+            rows = load(self.points)
+            count = len(rows)
             start = np.random.default_rng(self.seed).choice(len(rows), self.k, replace=False)
             centres, moved = rows[np.sort(start)].astype(np.float64), np.inf
         else:
+            count = history.last.state
             centres, moved = self.centres(history.last.shared["centres"], history.last.outputs)
         if moved <= self.tolerance or len(history) == self.rounds:
             return None
-        ranges = [(i, i + ROWS) for i in range(0, len(rows), ROWS)]
-        return Stage(ranges, f"round {len(history) + 1}", shared={"centres": centres}, reduces=min(self.k, 4))
+        ranges = [(i, i + ROWS) for i in range(0, count, ROWS)]
+        name, shared = f"round {len(history) + 1}", {"centres": centres}
+        return Stage(ranges, name, shared=shared, state=count, reduces=min(self.k, 4))
 
     def map(self, split, ctx):
         rows = ctx.cached("rows", lambda: load(self.points))[slice(*split)].astype(np.float64)
+        if not np.isfinite(rows).all():
+            raise BadInput(f"{self.points} holds NaN or infinity in rows {split[0]} to {split[1]}")
         distance = np.stack([((rows - centre) ** 2).sum(1) for centre in ctx.shared["centres"]])
         nearest = distance.argmin(0)
         for k in np.unique(nearest):
@@ -72,12 +77,11 @@ class KMeans(Job):
 
 def load(path):
     try:
-        rows = (
-            np.load(path, mmap_mode="r", allow_pickle=False)
-            if path.suffix == ".npy"
-            else np.loadtxt(path, delimiter=",", ndmin=2)
-        )
-    except ValueError as error:
+        if path.suffix == ".npy":
+            rows = np.load(path, mmap_mode="r", allow_pickle=False)
+        else:
+            rows = np.loadtxt(path, delimiter=",", ndmin=2)
+    except (ValueError, EOFError) as error:
         raise BadInput(f"{path} is not a table of numbers: {error}") from error
     if rows.ndim != 2 or rows.dtype.kind not in "iuf" or not rows.size:
         raise BadInput(f"{path} must hold (rows, columns) of numbers, not {rows.dtype} of shape {rows.shape}")

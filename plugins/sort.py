@@ -17,7 +17,7 @@ from typing import Annotated
 
 import numpy as np
 
-from mapreduce import BadInput, Job, Param, Stage, check_files, file_ranges, read_range
+from mapreduce import BadInput, Job, Param, Stage, check_files, check_output, file_ranges, read_range
 
 RANGE = 8 << 20
 SAMPLE = 1 << 16
@@ -36,6 +36,7 @@ class Sort(Job):
 
     def check(self):
         check_files(self.paths)
+        check_output(self.out)
         if self.key > self.record:
             raise BadInput(f"a key of {self.key} bytes needs records of at least that size; record is {self.record}")
         for path in self.paths:

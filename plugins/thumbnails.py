@@ -2,14 +2,14 @@
 `finish` lists them in the job's result. An image that cannot be read is named with its error and stops nothing.
 """
 
-from collections import Counter
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Annotated, Literal
 
 from PIL import Image, ImageOps
 
-from mapreduce import BadInput, Job, Param
+from mapreduce import BadInput, Job, Param, check_output
 
 FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".gif": "GIF", ".bmp": "BMP"}
 SUFFIX = {"jpeg": ".jpg", "png": ".png", "webp": ".webp"}
@@ -29,6 +29,7 @@ class Thumbnails(Job):
         for path in self.paths:
             if not path.exists():
                 raise BadInput(f"there is no file or folder {path}")
+        check_output(self.out / "any")
         if not self.images():
             raise BadInput(f"no images ({', '.join(FORMATS)}) in {', '.join(map(str, self.paths))}")
 
@@ -40,11 +41,12 @@ class Thumbnails(Job):
         return found
 
     def splits(self):
-        names = Counter()
+        taken = set()
         for path in self.images():
-            names[path.stem] += 1
-            number = f"-{names[path.stem]}" if names[path.stem] > 1 else ""
-            yield path, path.stem + number + SUFFIX[self.format]
+            names = chain([path.stem], (f"{path.stem}-{n}" for n in count(2)))
+            name = next(name for name in names if name not in taken)
+            taken.add(name)
+            yield path, name + SUFFIX[self.format]
 
     def map(self, split, ctx):
         path, name = split

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from mapreduce import WORD, Job, Param, check_files, file_ranges, read_range
+from mapreduce import WORD, Job, Param, check_files, check_output, file_ranges, read_range
 
 
 @dataclass
@@ -26,6 +26,8 @@ class WordCount(Job):
 
     def check(self):
         check_files(self.paths)
+        if self.out:
+            check_output(self.out)
 
     def splits(self):
         return file_ranges(self.paths)

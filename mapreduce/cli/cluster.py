@@ -7,15 +7,13 @@ from typing import Any
 
 import click
 
-from .run import DEFAULT
+from .connect import COORDINATOR, DEFAULT, Endpoint, connect
 
 
-def coordinator(function: Any) -> Any:
-    """The option that says which coordinator."""
-    return click.option(
-        "--coordinator", "-c", "endpoint", default=DEFAULT, envvar="DAF_COORDINATOR", show_default=True,
-        metavar="ENDPOINT", help="Endpoint of the coordinator; also by the variable DAF_COORDINATOR.",
-    )(function)  # fmt: skip
+def coordinator(command: click.Command) -> click.Command:
+    """Adds the option that says which coordinator."""
+    command.params.append(COORDINATOR)
+    return command
 
 
 def as_json(function: Any) -> Any:
@@ -30,16 +28,15 @@ def _job(update: Any) -> dict[str, Any]:
     return about
 
 
-@click.command()
 @coordinator
+@click.command()
 @as_json
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="How many at most.")
-def jobs(endpoint: str, as_json: bool, limit: int) -> None:
+def jobs(coordinator: str, as_json: bool, limit: int) -> None:
     """List the jobs of a coordinator, the newest first."""
-    from ..client import Client
     from .output import duration, emit, table
 
-    with Client(endpoint) as client:
+    with connect(coordinator) as client:
         found = client.jobs(limit)
     if as_json:
         emit({"jobs": [_job(update) for update in found]})
@@ -54,18 +51,20 @@ def jobs(endpoint: str, as_json: bool, limit: int) -> None:
     table(["JOB", "TYPE", "STATE", "STAGE", "MAPS", "REDUCES", "TIME", "OWNER"], rows)
 
 
+@coordinator
 @click.command()
 @click.argument("job", type=click.IntRange(0))
-@coordinator
 @as_json
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
-def watch(job: int, endpoint: str, as_json: bool, quiet: bool) -> None:
+def watch(job: int, coordinator: str, as_json: bool, quiet: bool) -> None:
     """Follow a job until it ends; Ctrl-C ends the watching, not the job."""
-    from ..client import Client, outcome
+    from ..client import outcome
     from ..tasks import unpack_value
     from . import output, progress
 
-    with Client(endpoint) as client, progress.display(f"job {job}", quiet) as shown:
+    with connect(coordinator) as client, progress.display(f"job {job}", quiet) as shown:
+        shown.update(client.update(job))
+        client.patience = 60.0  # now that it is known to be there, it may be away for a while
         try:
             for update in client.watch(job):
                 shown.update(update)
@@ -86,16 +85,15 @@ def watch(job: int, endpoint: str, as_json: bool, quiet: bool) -> None:
     click.echo(f"job {job} ({update.type}): done in {output.duration(update.elapsed)}", err=True)
 
 
+@coordinator
 @click.command()
 @click.argument("job", type=click.IntRange(0))
-@coordinator
 @as_json
-def explain(job: int, endpoint: str, as_json: bool) -> None:
+def explain(job: int, coordinator: str, as_json: bool) -> None:
     """Say why a job is where it is."""
-    from ..client import Client
     from .output import emit
 
-    with Client(endpoint) as client:
+    with connect(coordinator) as client:
         lines = client.explain(job)
     if as_json:
         emit({"job": job, "lines": list(lines)})
@@ -103,17 +101,16 @@ def explain(job: int, endpoint: str, as_json: bool) -> None:
         click.echo("\n".join(lines))
 
 
+@coordinator
 @click.command()
 @click.argument("job", type=click.IntRange(0), nargs=-1, required=True)
-@coordinator
 @as_json
 @click.option("--reason", default="", help="Shown to whoever asks.")
-def cancel(job: tuple[int, ...], endpoint: str, as_json: bool, reason: str) -> None:
+def cancel(job: tuple[int, ...], coordinator: str, as_json: bool, reason: str) -> None:
     """Cancel jobs. Those that have ended stay as they are."""
-    from ..client import Client
     from .output import emit
 
-    with Client(endpoint) as client:
+    with connect(coordinator) as client:
         ended = [client.cancel(number, reason) for number in job]
     if as_json:
         emit({"jobs": [{"job": update.job, "state": update.state} for update in ended]})
@@ -122,15 +119,14 @@ def cancel(job: tuple[int, ...], endpoint: str, as_json: bool, reason: str) -> N
         click.echo(f"job {update.job} ({update.type}): {said}")
 
 
-@click.command()
 @coordinator
+@click.command()
 @as_json
-def workers(endpoint: str, as_json: bool) -> None:
+def workers(coordinator: str, as_json: bool) -> None:
     """List the workers of a coordinator."""
-    from ..client import Client
     from .output import emit, size, table
 
-    with Client(endpoint) as client:
+    with connect(coordinator) as client:
         found = client.workers()
     if as_json:
         names = ("worker", "host", "slots", "running", "memory", "state", "since", "plugins")
@@ -142,19 +138,18 @@ def workers(endpoint: str, as_json: bool) -> None:
     ]
     table(["WORKER", "HOST", "SLOTS", "RUNNING", "MEMORY", "STATE", "JOB TYPES"], rows)
     if not found:
-        click.echo("no worker is connected; start one with: daf-worker --coordinator " + endpoint, err=True)
+        click.echo(f"no worker is connected; start one with: daf-worker {coordinator}", err=True)
 
 
 @click.command()
-@click.argument("endpoint", default=DEFAULT, envvar="DAF_COORDINATOR", metavar="[ENDPOINT]")
+@click.argument("endpoint", type=Endpoint(), default=DEFAULT, envvar="DAF_COORDINATOR", metavar="[ENDPOINT]")
 @as_json
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), default=3.0, show_default=True, help="Seconds.")
 def ping(endpoint: str, as_json: bool, timeout: float) -> None:
     """Ask whether a coordinator is there; exit code 7 if not."""
-    from ..client import Client
     from .output import duration, emit, size
 
-    with Client(endpoint, patience=timeout) as client:
+    with connect(endpoint, patience=timeout) as client:
         begin = time.perf_counter()
         pong = client.ping()
         taken = time.perf_counter() - begin

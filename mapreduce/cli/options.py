@@ -21,7 +21,7 @@ from click.shell_completion import CompletionItem
 from .. import params
 from ..job import Job
 
-RESERVED = frozenset({"engine", "workers", "seed", "priority", "json", "quiet", "help", "debug", "coordinator"})
+RESERVED = frozenset({"engine", "workers", "priority", "json", "as_json", "quiet", "help", "coordinator"})
 
 
 class Value(click.ParamType):
@@ -97,8 +97,9 @@ def is_json(core: Any) -> bool:
     ) or hasattr(origin, "__dataclass_fields__")
 
 
-def option_name(name: str) -> str:
-    return ("job-" if name in RESERVED else "") + name.replace("_", "-")
+def own_name(name: str) -> str:
+    """What a field is called on the command line: `job_` before names that running a job takes itself."""
+    return f"job_{name}" if name in RESERVED else name
 
 
 def parameters(cls: type[Job]) -> list[click.Parameter]:
@@ -115,7 +116,8 @@ def parameters(cls: type[Job]) -> list[click.Parameter]:
         if field.required and core is not bool and not (item is None and is_json(core)) and not (item and variadic):
             variadic = variadic or item is not None
             nargs = -1 if item else 1
-            argument = click.Argument([field.name], type=Value(item or field.type), nargs=nargs, required=True)
+            name, kind = own_name(field.name), Value(item or field.type)
+            argument = click.Argument([name], type=kind, nargs=nargs, required=True)
             argument.about = field.description  # type: ignore[attr-defined]
             found.append(argument)
         else:
@@ -124,24 +126,25 @@ def parameters(cls: type[Job]) -> list[click.Parameter]:
 
 
 def _option(field: params.ParamField, core: Any, item: Any) -> click.Option:
-    flag = f"--{option_name(field.name)}"
+    name = own_name(field.name)
+    flag = "--" + name.replace("_", "-")
     help = field.description
     if not field.required and field.default not in (None, [], {}, ""):
         shown = field.default if isinstance(field.default, str) else msgspec.json.encode(field.default).decode()
         help += f"  [default: {('no', 'yes')[field.default] if core is bool else shown}]"
     common: dict[str, Any] = {"help": help, "required": field.required, "default": None}
     if core is bool:
-        return click.Option([field.name, f"{flag}/--no-{flag[2:]}"], **common)
-    return click.Option([field.name, flag], type=Value(item or field.type), multiple=item is not None, **common)
+        return click.Option([name, f"{flag}/--no-{flag[2:]}"], **common)
+    return click.Option([name, flag], type=Value(item or field.type), multiple=item is not None, **common)
 
 
 def given(cls: type[Job], values: Mapping[str, Any]) -> dict[str, Any]:
     """What was said on the command line, by name of field; defaults are left to the dataclass."""
-    names = {field.name for field in params.fields(cls)}
     said = {}
-    for name, value in values.items():
-        if name in names and value is not None and value != ():
-            said[name] = list(value) if isinstance(value, tuple) else value
+    for field in params.fields(cls):
+        value = values.get(own_name(field.name))
+        if field.name != "seed" and value is not None and value != ():
+            said[field.name] = list(value) if isinstance(value, tuple) else value
     return said
 
 

@@ -16,10 +16,8 @@ from click.shell_completion import CompletionItem
 from .. import params, plugins
 from ..errors import BadParameters, DafError, JobFailed
 from ..job import Job
+from .connect import COORDINATOR, connect
 from .options import JobCommand, given, parameters
-
-DEFAULT = "tcp://127.0.0.1:7077"
-"""Where a coordinator is looked for unless DAF_COORDINATOR or --coordinator says otherwise."""
 
 
 class JobTypes(click.Group):
@@ -41,7 +39,9 @@ class JobTypes(click.Group):
             option.of_job = True  # type: ignore[attr-defined]
 
         def body(**values: Any) -> None:
-            self.body(cls, given(cls, values), {option.name: values[option.name or ""] for option in self.running})
+            self.body(
+                cls, given(cls, values), {option.name or "": values[option.name or ""] for option in self.running}
+            )
 
         help = (cls.__doc__ or "").strip()
         if help.startswith(f"{cls.__name__}("):
@@ -105,9 +105,13 @@ def _run(cls: type[Job], values: dict[str, Any], running: dict[str, Any]) -> Non
         except (DafError, KeyboardInterrupt):
             raise
         except Exception as error:
+            if isinstance(error, BrokenPipeError):  # of the engine's: stdout is not written yet
+                raise DafError(f"the {engine} engine broke off: {error}") from error
             if engine != "inline":
                 raise
-            raise JobFailed(f"job {cls.name} failed:\n{plugins.own_traceback(error)}") from error
+            from ..working.failure import of_exception
+
+            raise JobFailed.of(of_exception(error), type=cls.name) from error
     output.result(result, as_json=running["as_json"], quiet=running["quiet"])
 
 
@@ -122,25 +126,17 @@ def submit() -> None:
     """
 
 
-def coordinator_option() -> click.Option:
-    return click.Option(
-        ["--coordinator", "-c"], default=DEFAULT, envvar="DAF_COORDINATOR", show_default=True, metavar="ENDPOINT",
-        help="Endpoint of the coordinator.",
-    )  # fmt: skip
-
-
-submit.running = [coordinator_option(), *(o for o in run.running if o.name in ("seed", "priority", "as_json"))]
+submit.running = [COORDINATOR, *(o for o in run.running if o.name in ("seed", "priority", "as_json"))]
 
 
 def _submit(cls: type[Job], values: dict[str, Any], running: dict[str, Any]) -> None:
-    from ..client import Client
     from .output import emit
 
     seed = running["seed"]
     if seed is not None and "seed" in {field.name for field in params.fields(cls)}:
         values = values | {"seed": seed}
     job = params.validate(cls, values, lax=True)
-    with Client(running["coordinator"], owner=os.environ.get("USER", "")) as client:
+    with connect(running["coordinator"]) as client:
         number = client.submit(
             cls.name,
             params.pack(job),

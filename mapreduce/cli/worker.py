@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from .. import __version__
+from .connect import DEFAULT, Endpoint
 from .coordinator import LEVELS, log
 from .exits import Daemon
 
@@ -30,7 +31,7 @@ class Size(click.ParamType):
 
 @click.command(cls=Daemon, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
-@click.argument("coordinator", default="tcp://127.0.0.1:7077", envvar="DAF_COORDINATOR", metavar="[ENDPOINT]")
+@click.argument("coordinator", type=Endpoint(), default=DEFAULT, envvar="DAF_COORDINATOR", metavar="[ENDPOINT]")
 @click.option(
     "--slots", type=click.IntRange(1, 1024), default=None, help="Tasks at a time; one a processor unless given."
 )

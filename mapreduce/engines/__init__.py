@@ -65,7 +65,7 @@ def open_engine(engine: str, workers: int | None = None) -> Any:
         from .local import LocalEngine
 
         return LocalEngine() if workers is None else LocalEngine(workers=workers)
-    if engine.startswith(("tcp://", "ipc://")):
+    if is_endpoint(engine):
         from .cluster import ClusterEngine
 
         return ClusterEngine(engine)
@@ -74,6 +74,13 @@ def open_engine(engine: str, workers: int | None = None) -> Any:
     raise BadParameters(
         f"there is no engine {engine!r}: it is inline, local, or tcp://HOST:PORT of a coordinator{hint}"
     )
+
+
+def is_endpoint(text: str) -> bool:
+    """Whether a coordinator could be found there: tcp://HOST:PORT or ipc:///path."""
+    scheme, _, rest = text.partition("://")
+    host, _, port = rest.rpartition(":")
+    return bool(rest) if scheme == "ipc" else scheme == "tcp" and bool(host) and port.isdigit() and int(port) < 65_536
 
 
 def _on(engine: Any, job: J, seed: int | None, on_update: Any, options: dict[str, Any]) -> Result:
