@@ -109,7 +109,7 @@ class Crew:
     def _wake(self) -> None:
         try:
             os.write(self._wake_write, b"w")
-        except BlockingIOError:  # it is awake
+        except (BlockingIOError, BrokenPipeError):  # it is awake, or has given up
             return
 
     def _run(self) -> None:
