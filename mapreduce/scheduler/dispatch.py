@@ -45,11 +45,12 @@ def measure(phase: Phase, batch: Batch, results: int, now: float) -> None:
 def room(s: State, worker: Worker, phase: Phase) -> int:
     """How many tasks of this phase the worker may be sent now."""
     free = worker.slots - worker.in_flight
-    if not phase.seconds:
+    if not phase.seconds or worker.stuck:
         return free
     depth = worker.slots * min(int(s.settings.lookahead / phase.seconds), s.settings.prefetch)
     ahead = int((s.settings.lookahead * worker.slots - worker.load()) / phase.seconds)
-    share = ceil(phase.ready * worker.slots / (2 * s.fleet.slots))
+    held = len(worker.held.get(phase, ()))
+    share = ceil((phase.ready + held) * worker.slots / (2 * s.fleet.slots)) - held
     return max(free, min(ahead, depth - worker.in_flight, share))
 
 
@@ -145,7 +146,7 @@ def reclaim(s: State) -> None:
                 s.return_attempt(worker, phase, index)
             for phase, _, _ in back:
                 s.policy.update(s.jobs[phase.job])
-            worker.turned = s.now
+            worker.stuck = True
             s.fresh = True
 
 

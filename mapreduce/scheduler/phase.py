@@ -156,7 +156,7 @@ class Phase:
         while len(picked) < limit:
             index = find(READY, cursor)
             if index < 0:
-                cursor = self.count
+                cursor = self.count if self.is_open else cursor
                 break
             cursor = index + 1
             states[index] = RUNNING

@@ -30,9 +30,7 @@ def submit(s: State, event: Submitted) -> None:
         if (old.type, old.params, old.seed) == (spec.type, spec.params, spec.seed):
             s.out.append(Accepted(event.client, event.token, known))
         else:
-            message = (
-                f"token {event.token!r} names job {known}, with other parameters; a new job needs a new token"
-            )
+            message = f"token {event.token!r} names job {known}, with other parameters; a new job needs a new token"
             s.out.append(Rejected(event.client, event.token, "bad-request", message))
         return
     wrong = check(spec.weight, spec.limits.attempts)
@@ -111,7 +109,7 @@ def tasks_done(s: State, worker: Worker, event: TasksDone) -> None:
     if not held:
         del worker.held[phase]
     worker.in_flight -= len(accepted)
-    worker.turned = s.now
+    worker.turned, worker.stuck = s.now, False
     s.fleet.weigh(worker)
     dispatch.measure(phase, batch, len(accepted), s.now)
     commit(s, job, phase, accepted, counters, worker.node)

@@ -39,6 +39,7 @@ class Worker:
         "name",
         "node",
         "slots",
+        "stuck",
         "turned",
         "types",
     )
@@ -48,6 +49,7 @@ class Worker:
         self.keys = [key for pair in types.items() for key in dict.fromkeys((pair, (pair[0], "")))]
         self.joined = self.heard = self.turned = now
         self.draining = False
+        self.stuck = False  # behind a long task: it is sent nothing ahead of its slots until something comes back
         self.in_flight, self.enough = 0, slots - 1
         self.held: dict[Phase, dict[int, Batch]] = {}
         self.missing: set[tuple[Phase, int, int]] = set()

@@ -1,7 +1,8 @@
 """Second opinions: what the scheduler may do next, from what it said and was told so far, and nothing that it thinks.
 
 They are kept apart from the scheduler's own state on purpose: an invariant that reads a wrong state can be content
-with it. """
+with it.
+"""
 
 from __future__ import annotations
 
