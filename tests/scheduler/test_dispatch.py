@@ -158,7 +158,7 @@ def straggle(desk):
     """Three of four maps are done in a second; the fourth hangs."""
     for _ in range(3):
         desk.done("v" if len(maps(desk, "v")) else "w", after=0.3)
-    return maps(desk, "w") and "w" or "v"
+    return (maps(desk, "w") and "w") or "v"
 
 
 def backed_up():
