@@ -178,6 +178,11 @@ def test_a_reader_that_goes_away_is_no_error(book: Path, start: object) -> None:
     process.stdout.close()
     assert process.wait(60) == 141
     assert process.stderr.read() == ""
+    program = "from mapreduce.cli.exits import guarded; guarded(lambda: print(1))"
+    at_the_end = start("-c", program, program="python")  # type: ignore[operator]
+    at_the_end.stdout.close()
+    assert at_the_end.wait(60) == 141
+    assert at_the_end.stderr.read() == ""
 
 
 def test_a_full_disk_is_said(daf: Daf, book: Path) -> None:

@@ -40,7 +40,7 @@ def test_a_part_beyond_memory_is_merged_as_a_stream(tmp_path: Path, monkeypatch:
     stream = Sort.stream
     monkeypatch.setattr(Sort, "stream", lambda self, piece: streamed.append(len(piece)) or stream(self, piece))
     rng = random.Random(3)
-    lines = [rng.choice([b"same line"] * 20 + [b"other", b"x" * 300]) for _ in range(5000)]
+    lines = [rng.choice([b"same line"] * 40 + [b"same line, longer", b"other", b"x" * 300]) for _ in range(5000)]
     (tmp_path / "a").write_bytes(b"\n".join(lines) + b"\n")
     run(Sort([tmp_path / "a"], tmp_path / "out", part=5000), "inline")
     assert (tmp_path / "out").read_bytes() == b"".join(line + b"\n" for line in sorted(lines))
