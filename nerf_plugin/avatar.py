@@ -48,7 +48,7 @@ class AvatarSettings:
     resolution: int = 256
     faces: int = 100_000
     texture: int = 1024
-    smooth: int = 10
+    smooth: int = 5
     views: int = 80
     cap: bool = True
 

@@ -312,17 +312,38 @@ def plan_blocks(plan: dict[str, Any], size: int = BLOCK) -> list[dict[str, Any]]
     return chosen
 
 
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """The binomial filter 1 4 6 4 1 along each axis, ends repeated: noise of the width of a sample goes, planes
+    stay."""
+    for axis in range(3):
+        padded = np.pad(values, [(2, 2) if d == axis else (0, 0) for d in range(3)], mode="edge")
+        a, b, c, d, e = (np.take(padded, range(i, i + values.shape[axis]), axis=axis) for i in range(5))
+        values = (a + e) * np.float32(1 / 16) + (b + d) * np.float32(1 / 4) + c * np.float32(3 / 8)
+    return values
+
+
 def block_distances(views: Sequence[dict[str, np.ndarray]], plan: dict[str, Any], block: dict[str, Any]) -> np.ndarray:
-    """(a,b,c) float32 signed distances over the band at a block's samples; positive outside."""
-    lo, voxel = np.asarray(block["lo"]), block["voxel"]
-    index = [s + np.arange(n) for s, n in zip(block["start"], block["samples"], strict=True)]
+    """(a,b,c) float32 signed distances over the band at a block's samples, smoothed over two samples; positive
+    outside."""
+    # Two samples more on every side, as far as the lattice goes, so that neighbours smooth with the same values.
+    start = np.maximum(np.asarray(block["start"]) - 2, 0)
+    stop = np.minimum(np.asarray(block["start"]) + block["samples"] + 2, block["shape"])
+    wide = {**block, "start": start.tolist(), "samples": (stop - start).tolist()}
+    inner = tuple(
+        slice(s - w, s - w + n) for s, w, n in zip(block["start"], wide["start"], block["samples"], strict=True)
+    )
+    index = [s + np.arange(n) for s, n in zip(wide["start"], wide["samples"], strict=True)]
     state = plan["state"][np.ix_(*(i // BRICK for i in index))]
-    axes = [lo[d] + voxel * index[d].astype(np.float64) for d in range(3)]
     values = np.where(state == SOLID, np.float32(-1), np.float32(1))
     if (state == SURFACE).any():
-        values = np.where(state == SURFACE, distances(views, plan, block), values)
+        values = np.where(state == SURFACE, distances(views, plan, wide), values)
+    values = _smooth(values)[inner]
     if plan["cap"] is not None:
         nx, ny, nz, offset = plan["cap"]
+        lo, voxel = np.asarray(block["lo"]), block["voxel"]
+        axes = [
+            lo[d] + voxel * (block["start"][d] + np.arange(block["samples"][d], dtype=np.float64)) for d in range(3)
+        ]
         height = axes[0][:, None, None] * nx + axes[1][None, :, None] * ny + axes[2][None, None, :] * nz - offset
         values = np.maximum(values, np.clip(height / plan["band"], -1, 1).astype(np.float32))
     return values

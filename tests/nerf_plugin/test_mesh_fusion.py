@@ -8,7 +8,7 @@ import pytest
 
 from nerf_plugin.cameras import Camera
 from nerf_plugin.mesh import MeshError, keep_components, merge, require_solid
-from nerf_plugin.mesh.fusion import block_distances, camera_up, depth_view, fuse_block, plan_blocks, plan_lattice
+from nerf_plugin.mesh.fusion import camera_up, depth_view, distances, fuse_block, plan_blocks, plan_lattice
 from nerf_plugin.mesh.reference import distance_slow
 
 RADIUS, CENTER = 0.6, np.array([0.05, -0.03, 0.02])
@@ -58,7 +58,7 @@ def surface(views, resolution=48, size=48, **settings):
 def test_the_kernel_agrees_with_its_twin(from_above):
     plan = plan_lattice(from_above, 40)
     block = plan_blocks(plan)[0]
-    values = block_distances(from_above, {**plan, "cap": None}, block)
+    values = distances(from_above, plan, block)
     seed = 11
     rng = np.random.default_rng(seed)
     compared = 0
