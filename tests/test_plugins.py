@@ -110,7 +110,7 @@ def test_classes_that_extend_a_job_of_the_same_file_count(registry: plugins.Regi
 def test_a_file_goes_before_an_installed_plugin_of_the_same_name(registry: plugins.Registry, tmp_path: Path) -> None:
     path = write(tmp_path, "mine.py", GOOD.replace("Halve", "WordCount"))
     registry.add(path)
-    assert registry.describe("wordcount").spec == f"{path}:WordCount"
+    assert registry.describe("wordcount").spec == registry.all()["wordcount"].spec == f"{path}:WordCount"
 
 
 def test_files_named_by_the_environment_are_found(
