@@ -1,6 +1,7 @@
 """The flagship job type: photos with known poses -> radiance field -> mesh, measured on photos it never saw.
 
-    prepare -> (grid -> rows -> round ... round) for each level -> depth -> lattice -> blocks -> evaluation -> finish
+    prepare -> (grid -> rows -> round ... round) for each level -> depth -> lattice -> surface -> charts -> photos ->
+    bake -> held-out views -> finish
 
 Which stage follows is a function of the last committed one, so a run goes on from where it was whatever died. The same
 photos, preset and seed give the same bytes of field and mesh on any engine with any number of workers.
@@ -15,29 +16,34 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
+
 from mapreduce import BadInput, Context, History, Job, Outputs, Param, Stage, StageResult
 from nerf_plugin.stages.evaluation import EvaluationStages
-from nerf_plugin.stages.surface import SurfaceStages
+from nerf_plugin.stages.surface import SurfaceStages, in_order
 from nerf_plugin.stages.training import TrainingStages
 
 if TYPE_CHECKING:
+    from nerf_plugin.avatar import AvatarSettings
     from nerf_plugin.datasets import Dataset
     from nerf_plugin.training import Settings
 
 
 @dataclass
 class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
-    """Turn photos with known poses into a radiance field and a mesh.
+    """Turn photos with known poses into a radiance field and a textured 3D avatar.
 
-    Writes field.daf, mesh.obj, mesh.ply, report.html, report.json and renders of the held-out photos into OUT.
+    Writes into OUT: avatar.obj (.mtl, .png), avatar.glb, avatar.ply, avatar.json, viewer.html, field.daf, report.html,
+    report.json, and renders of the held-out photos.
     """
 
     dataset: Annotated[Path, Param(description="folder of the capture, or its transforms.json")]
     out: Annotated[Path, Param(description="folder for the results")] = Path("avatar")
     preset: Annotated[Literal["draft", "standard", "fine"], Param(description="time against quality")] = "standard"
     effort: Annotated[float, Param(gt=0, le=100, description="times the preset's rounds")] = 1.0
-    faces: Annotated[int, Param(ge=4, le=10_000_000, description="most triangles of the mesh")] = 100_000
-    mesh_resolution: Annotated[int, Param(ge=8, le=1024, description="cubes along the longest side")] = 256
+    faces: Annotated[int, Param(ge=100, le=10_000_000, description="most triangles of the mesh")] = 100_000
+    texture: Annotated[int, Param(ge=64, le=8192, description="texels along a side of the texture")] = 1024
+    resolution: Annotated[int, Param(ge=16, le=1024, description="cubes along the longest side of the surface")] = 256
     seed: Annotated[int, Param(ge=0, le=2**31 - 1, description="seed of all that is drawn")] = 0
 
     # ----------------------------------------------------------------------------------------------------- the input
@@ -68,6 +74,13 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
 
         return replace(PRESETS[self.preset].scaled(self.effort), seed=self.seed)
 
+    @cached_property
+    def avatar(self) -> AvatarSettings:  # type: ignore[override]
+        """What the surface and its texture are asked to be."""
+        from nerf_plugin.avatar import AvatarSettings
+
+        return AvatarSettings(self.resolution, self.faces, self.texture)
+
     def train_views(self) -> list[dict[str, Any]]:
         return [view.to_plain() for view in self.capture.views]
 
@@ -97,9 +110,12 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
             "rows": self.plan_round,
             "round": self._after_round,
             "depth": self.plan_lattice,
-            "lattice": self.plan_blocks,
-            "blocks": self.plan_evaluation,
-            "evaluation": lambda last: None,
+            "lattice": self.plan_surface,
+            "surface": self.plan_charts,
+            "charts": self.plan_photos,
+            "photos": self.plan_bake,
+            "bake": self.plan_evaluation,
+            "held-out views": lambda last: None,
         }[last.state["phase"]](last)
 
     def _after_round(self, last: StageResult) -> Stage:
@@ -110,30 +126,42 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
 
     def finish(self, results: Outputs, ctx: Context) -> dict[str, Any]:
         """Write the artifacts; the value is what report.json says in short."""
-        from nerf_plugin.export.obj import obj_bytes, png_bytes
-        from nerf_plugin.export.ply import ply_bytes
-        from nerf_plugin.mesh import Mesh
+        from nerf_plugin.avatar import avatar_files, up_of
+        from nerf_plugin.export.obj import png_bytes
         from nerf_plugin.report import report_files
 
-        made = dict(ctx.shared["mesh"])
-        mesh = Mesh(made["mesh"]["vertices"], made["mesh"]["faces"], made["mesh"]["colors"])
-        views = [view for _, view in results]
+        made, baked = dict(ctx.shared["mesh"]), dict(ctx.shared["texture"])
+        [atlas] = in_order(ctx.shared["atlas"])
+        facts = made["facts"] | baked["shares"]
+        views = in_order(results)
+        title = self.dataset.resolve().name
+        chosen = {k: v if isinstance(v, (int, float, str)) else str(v) for k, v in asdict(self).items() if k != "out"}
         curve = [(rays / 1e6, -10 * math.log10(error)) for rays, error in ctx.state["curve"] if error > 0]
-        files, report = report_files(
-            f"{self.dataset.resolve().name}, {self.preset}",
-            views,
-            curves={"training PSNR in dB, by million rays": curve},
-            settings={k: v if isinstance(v, (int, float, str)) else str(v) for k, v in asdict(self).items()},
-            surface=made["facts"],
-        )
+        curves = {"training PSNR in dB, by million rays": curve}
+        report, summary = report_files(title, views, curves=curves, settings=chosen, surface=facts)
+        cameras = [view.camera for view in self.capture.views]
         files = {
             "field.daf": self.field(ctx).to_bytes(),
-            "mesh.obj": obj_bytes(mesh),
-            "mesh.ply": ply_bytes(mesh),
-            **{f"renders/{Path(view['name']).name}.png": png_bytes(view["render"]) for view in views},
-            **files,
+            **{f"renders/{Path(view['name']).name}.png": png_bytes(side_by_side(view)) for view in views},
+            **report,
+            **avatar_files(
+                made["mesh"],
+                atlas,
+                baked["texture"],
+                settings=self.avatar,
+                up=up_of(cameras),
+                front=cameras[0].position,
+                title=title,
+                facts=facts,
+                source={"dataset": title, "photos": len(cameras)} | chosen,
+            ),
         }
         for name, content in files.items():
             with ctx.artifact(self.out / name) as file:
                 file.write(content)
-        return report["summary"] | {"faces": len(mesh.faces), "watertight": bool(made["facts"]["manifold"])}
+        return summary["summary"] | {"faces": len(made["mesh"]["faces"]), "watertight": bool(facts["manifold"])}
+
+
+def side_by_side(view: dict[str, Any]) -> np.ndarray:
+    """Photo | field | mesh."""
+    return np.concatenate([view["photo"], view["render"], view["mesh"]], axis=1)

@@ -1,115 +1,177 @@
-"""The mesh as stages: look at the field from every camera, decide where its surface is, extract it block by block.
+"""The avatar as stages: from the trained field to a closed, textured mesh. What each step does is in
+`nerf_plugin.avatar`.
 
-depth     map: one camera -> what depth it sees        (partitions of cameras)
-lattice   map: one task -> which bricks hold surface
-blocks    map: one block -> its triangles; reduce: all blocks -> one closed, clean, coloured mesh
+    depth     map: one camera -> what it knows of the surface
+    lattice   map: one task -> which bricks hold surface, and the blocks to extract
+    surface   map: one block -> its triangles; reduce: all blocks -> one mesh within the face budget
+    charts    map: one chunk of faces -> its charts; reduce: all charts -> the atlas
+    photos    map: one photo -> what it knows of the colours
+    bake      map: one band of texels -> their colours; reduce: all bands -> the texture
+
+Everything that later stages need is handed on by reference: grid and rows of the field, mesh, atlas, texture.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from mapreduce import BadInput, Context, Stage, StageResult
+from mapreduce import Context, Outputs, Stage, StageResult
 
 if TYPE_CHECKING:
+    from nerf_plugin.avatar import AvatarSettings
+    from nerf_plugin.datasets import View
     from nerf_plugin.field import Field
 
 PARTS = 4
+"""Partitions of what is made a camera: they are read in parallel, and merged nowhere."""
 
 
 class SurfaceStages:
-    """Plans and runs what turns a field into a mesh."""
+    """Plans and runs what turns a field into an avatar."""
 
     if TYPE_CHECKING:
-        mesh_resolution: int
-        faces: int
-
-    def train_views(self) -> list[dict[str, Any]]:
-        raise TypeError("the job type must say where its photos are")
-
-    def field(self, ctx: Context) -> Field:
-        raise TypeError("the job type must say where its field is")
-
-    def note_round(self, last: StageResult) -> dict[str, Any]:
-        raise TypeError("the job type must keep count of its rounds")
+        avatar: AvatarSettings
+        train_views: Callable[[], list[dict[str, Any]]]
+        field: Callable[[Context], Field]
+        note_round: Callable[[StageResult], dict[str, Any]]
 
     # ------------------------------------------------------------------------------------------------------- planning
 
     def plan_depth(self, last: StageResult) -> Stage:
-        """Depth from every training camera."""
+        """Ask cameras that stand far apart."""
+        from nerf_plugin.avatar import depth_tasks
+
+        views = self.train_views()
+        splits = [(index, views[index]) for index in depth_tasks([view_of(v).camera for v in views], self.avatar)]
         shared = {"grid": last.shared["grid"], "rows": last.outputs}
-        splits = list(enumerate(self.train_views()))
         state = self.note_round(last) | {"phase": "depth"}
         return Stage(splits, "depth", map=self.look, reduces=PARTS, shared=shared, state=state)
 
     def plan_lattice(self, last: StageResult) -> Stage:
         """Where the surface is."""
-        shared = {"grid": last.shared["grid"], "rows": last.shared["rows"], "depth": last.outputs}
-        state = last.state | {"phase": "lattice"}
-        return Stage([0], "lattice", map=self.lay_lattice, reduces=1, shared=shared, state=state)
+        return follow(last, "lattice", [0], self.lay_lattice, depth=last.outputs)
 
-    def plan_blocks(self, last: StageResult) -> Stage:
+    def plan_surface(self, last: StageResult) -> Stage:
         """The surface, block by block."""
-        from nerf_plugin.mesh.fusion import plan_blocks
+        [(_, (_, blocks))] = last.outputs
+        return follow(last, "surface", blocks, self.extract, reduce=self.join, lattice=last.outputs)
 
-        [(_, lattice)] = last.outputs
-        shared = {name: last.shared[name] for name in ("grid", "rows", "depth")} | {"lattice": last.outputs}
-        return Stage(
-            plan_blocks(lattice),
-            "surface",
-            map=self.extract,
-            reduce=self.join,
-            reduces=1,
-            shared=shared,
-            state=last.state | {"phase": "blocks"},
-        )
+    def plan_charts(self, last: StageResult) -> Stage:
+        """Flatten the surface, chunk by chunk."""
+        chunks = range(len(dict(last.outputs)["chunks"]))
+        drop = ("depth", "lattice")
+        return follow(last, "charts", chunks, self.chart, reduce=self.lay_atlas, drop=drop, mesh=last.outputs)
+
+    def plan_photos(self, last: StageResult) -> Stage:
+        """Ask every photo for colours."""
+        views = list(enumerate(self.train_views()))
+        return follow(last, "photos", views, self.look_up_colors, reduces=PARTS, atlas=last.outputs)
+
+    def plan_bake(self, last: StageResult) -> Stage:
+        """The texture, band by band."""
+        from nerf_plugin.avatar import bake_tasks
+
+        bands = bake_tasks(self.avatar)
+        return follow(last, "bake", bands, self.bake, reduce=self.lay_texture, photos=last.outputs)
 
     # -------------------------------------------------------------------------------------------------------- running
 
     def look(self, split: tuple[int, dict[str, Any]], ctx: Context) -> Iterator[tuple[int, Any]]:
-        """Map: the depth that one camera sees."""
-        from nerf_plugin.datasets import View
-        from nerf_plugin.mesh.fusion import depth_view
+        """Map: what one camera knows of the surface."""
+        from nerf_plugin.avatar import depth_task
 
         index, plain = split
-        camera = View.from_plain(plain).camera
-        yield index, depth_view(self.field(ctx).render(camera).depth, camera)
+        yield index, depth_task(self.field(ctx), view_of(plain).camera, self.avatar)
 
     def lay_lattice(self, split: int, ctx: Context) -> Iterator[tuple[int, Any]]:
-        """Map: the bricks that hold surface."""
-        from nerf_plugin.mesh import MeshError
-        from nerf_plugin.mesh.fusion import plan_lattice
+        """Map: the plan of the surface and its blocks."""
+        from nerf_plugin.avatar import plan_task
 
-        try:
-            yield 0, plan_lattice(self.depth_views(ctx), self.mesh_resolution)
-        except MeshError as error:
-            raise BadInput(str(error)) from error
+        yield 0, plan_task(in_order(ctx.shared["depth"]), self.avatar)
 
     def extract(self, block: dict[str, Any], ctx: Context) -> Iterator[tuple[int, Any]]:
         """Map: the triangles of one block."""
-        from nerf_plugin.mesh.fusion import fuse_block
+        from nerf_plugin.avatar import block_task
 
-        lattice = ctx.cached("lattice", lambda: next(iter(ctx.shared["lattice"]))[1], scope="stage")
-        views = ctx.cached("depth views", lambda: self.depth_views(ctx), scope="stage")
-        yield 0, fuse_block(views, lattice, block)
+        views = ctx.cached("depth", lambda: in_order(ctx.shared["depth"]), scope="stage")
+        plan, _ = ctx.cached("plan", lambda: in_order(ctx.shared["lattice"])[0], scope="stage")
+        yield 0, block_task(views, plan, block)
 
     def join(self, key: int, parts: Iterable[Any], ctx: Context) -> Iterator[tuple[str, Any]]:
-        """Reduce: one mesh from all blocks, in block order; closed, one piece, smoothed, within the face budget."""
-        from nerf_plugin.mesh import MeshError, color_vertices, decimate, keep_components, merge, require_solid, taubin
+        """Reduce: one mesh from all blocks, in block order."""
+        from nerf_plugin.avatar import surface_task
 
-        try:
-            mesh = taubin(keep_components(merge(list(parts))))
-            if len(mesh.faces) > self.faces:
-                mesh = decimate(mesh, self.faces)
-            mesh = color_vertices(self.field(ctx), mesh)
-            facts = require_solid(mesh)
-        except MeshError as error:
-            raise BadInput(str(error)) from error
-        yield "mesh", {"vertices": mesh.vertices, "faces": mesh.faces, "colors": mesh.colors}
-        yield "facts", facts | mesh.info
+        mesh, chunks, facts = surface_task(list(parts), self.field(ctx), self.avatar)
+        yield "mesh", mesh
+        yield "chunks", chunks
+        yield "facts", facts
 
-    def depth_views(self, ctx: Context) -> list[Any]:
-        """What all cameras saw, in the order of the photos."""
-        views = dict(ctx.shared["depth"])
-        return [views[index] for index in sorted(views)]
+    def chart(self, chunk: int, ctx: Context) -> Iterator[tuple[int, Any]]:
+        """Map: the charts of one chunk of faces."""
+        from nerf_plugin.avatar import chart_task
+
+        made = ctx.cached("mesh", lambda: dict(ctx.shared["mesh"]), scope="stage")
+        yield 0, chart_task(made["mesh"], made["chunks"][chunk])
+
+    def lay_atlas(self, key: int, parts: Iterable[Any], ctx: Context) -> Iterator[tuple[int, Any]]:
+        """Reduce: all charts on one square."""
+        from nerf_plugin.avatar import atlas_task
+
+        yield 0, atlas_task(dict(ctx.shared["mesh"])["mesh"], list(parts), self.avatar)
+
+    def look_up_colors(self, split: tuple[int, dict[str, Any]], ctx: Context) -> Iterator[tuple[int, Any]]:
+        """Map: what one photo knows of the colours."""
+        from nerf_plugin.avatar import photo_task
+
+        index, plain = split
+        view = view_of(plain)
+        mesh = ctx.cached("mesh", lambda: dict(ctx.shared["mesh"])["mesh"], scope="stage")
+        yield index, photo_task(view.image(), view.camera, mesh)
+
+    def bake(self, band: dict[str, int], ctx: Context) -> Iterator[tuple[int, Any]]:
+        """Map: the colours of one band of texels."""
+        from nerf_plugin.avatar import bake_task
+
+        mesh = ctx.cached("mesh", lambda: dict(ctx.shared["mesh"])["mesh"], scope="stage")
+        [atlas] = ctx.cached("atlas", lambda: in_order(ctx.shared["atlas"]), scope="stage")
+        photos = ctx.cached("photos", lambda: in_order(ctx.shared["photos"]), scope="stage")
+        yield 0, bake_task(mesh, atlas, photos, band, self.field(ctx))
+
+    def lay_texture(self, key: int, parts: Iterable[Any], ctx: Context) -> Iterator[tuple[str, Any]]:
+        """Reduce: all bands, one texture."""
+        from nerf_plugin.avatar import texture_task
+
+        texture, shares = texture_task(list(parts), self.avatar)
+        yield "texture", texture
+        yield "shares", shares
+
+
+def follow(
+    last: StageResult,
+    name: str,
+    splits: Any,
+    map: Callable[..., Any],
+    *,
+    reduce: Any = "reduce",
+    reduces: int = 1,
+    drop: tuple[str, ...] = (),
+    **shared: Any,
+) -> Stage:
+    """A stage that is given all that the last one was given, but for `drop`, and `shared` besides."""
+    handed = {key: last.shared[key] for key in last.shared if key not in drop}
+    state = last.state | {"phase": name}
+    return Stage(splits, name, map=map, reduce=reduce, reduces=reduces, shared=handed | shared, state=state)
+
+
+def in_order(outputs: Outputs) -> list[Any]:
+    """The values of some outputs by ascending key."""
+    found = dict(outputs)
+    return [found[key] for key in sorted(found)]
+
+
+def view_of(plain: dict[str, Any]) -> View:
+    """A photo with its camera, from plain data."""
+    from nerf_plugin.datasets import View
+
+    return View.from_plain(plain)

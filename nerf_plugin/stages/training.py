@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mapreduce import Context, Outputs, Stage, StageResult
+from mapreduce import BadInput, Context, Outputs, Stage, StageResult
 
 if TYPE_CHECKING:
     import numpy as np
@@ -139,6 +139,8 @@ class TrainingStages:
 
         if level == 0:
             views = dict(ctx.shared["views"])
+            if not any(view["mask"].any() for view in views.values()):
+                raise BadInput(f"all {len(views)} photos are transparent everywhere: there is nothing to learn")
             box, grid, _ = initial(self.settings, [views[index] for index in sorted(views)], np.asarray(self.bounds()))
         else:
             box, old = self.grid(ctx, "grid", level - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -20,8 +21,8 @@ from nerf_plugin.field import Field
 from nerf_plugin.job import Nerf
 from tests.nerf_plugin.captures import ANGLE, RADIUS, ball
 
-SMALL: dict[str, Any] = {"preset": "draft", "effort": 0.12, "mesh_resolution": 40, "faces": 2000}
-SAME = ("field.daf", "mesh.obj", "mesh.ply", "report.html")
+SMALL: dict[str, Any] = {"preset": "draft", "effort": 0.12, "resolution": 40, "faces": 2000, "texture": 128}
+SAME = ("field.daf", "avatar.obj", "avatar.png", "avatar.glb", "avatar.ply", "avatar.json", "report.html")
 
 
 @pytest.fixture(scope="module")
@@ -35,26 +36,29 @@ def inline(capture: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def hashes(result: Any) -> dict[str, str]:
-    return {a.path.name: a.sha256 for a in result.artifacts if a.path.name in SAME[:3]}
+    return {a.path.name: a.sha256 for a in result.artifacts if a.path.name in SAME}
 
 
 def test_a_ball_is_learned_and_meshed(inline: Any) -> None:
     assert inline.value["psnr"] > 24 and inline.value["watertight"]
     folder = inline.artifacts[0].path.parent
-    mesh = trimesh.load_mesh(folder / "mesh.ply")
+    mesh = trimesh.load_mesh(folder / "avatar.ply")
     assert mesh.is_watertight and len(mesh.faces) <= 2000
     pixel = 2.0 * 2 * math.tan(ANGLE / 2) / 48
     assert np.abs(np.linalg.norm(mesh.vertices, axis=1) - RADIUS).mean() < pixel
     assert Field.load(folder / "field.daf").to_bytes() == (folder / "field.daf").read_bytes()
     report = json.loads((folder / "report.json").read_text())
     assert report["summary"]["psnr"] == inline.value["psnr"] and len(report["views"]) == 3
+    story = json.loads((folder / "avatar.json").read_text())
+    for name, facts in story["files"].items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == facts["sha256"]
     assert sorted(path.name for path in (folder / "renders").iterdir()) == ["000.png", "001.png", "002.png"]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_the_same_bits_with_any_number_of_workers(inline: Any, capture: Path, tmp_path: Path, workers: int) -> None:
     result = run(Nerf(capture, tmp_path / "out", **SMALL), engine="local", workers=workers)
-    assert hashes(result) == hashes(inline) and len(hashes(result)) == 3
+    assert hashes(result) == hashes(inline) and len(hashes(result)) == len(SAME)
     assert result.value == inline.value
 
 
@@ -78,7 +82,7 @@ def test_another_seed_gives_another_field(inline: Any, capture: Path, tmp_path: 
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="nowhere.*does not exist"):
+    with pytest.raises(BadInput, match=r"nowhere.*does not exist"):
         run(Nerf(tmp_path / "nowhere", tmp_path / "out"), engine="inline")
 
 
@@ -116,7 +120,7 @@ def test_photos_without_a_subject_are_refused(tmp_path: Path) -> None:
     folder = ball(tmp_path / "ball", views=3, test_views=1)
     for photo in (folder / "train").iterdir():
         Image.new("RGBA", (48, 48), (0, 0, 0, 0)).save(photo)
-    with pytest.raises(BadInput, match=r"(transparent|masks)"):
+    with pytest.raises(BadInput, match="transparent everywhere"):
         run(Nerf(folder, tmp_path / "out", **SMALL), engine="inline")
 
 
