@@ -31,10 +31,12 @@ class Pace:
 
     def see(self, update: Update, now: float) -> tuple[float, float, float, float | None]:
         """(tasks done, tasks in all, tasks a second, seconds left or None)."""
-        done, total = float(update.maps_done + update.reduces_done), float(update.maps + update.reduces)
-        done = min(total, done + max(0.0, min(1.0, update.progress)))
-        if update.stage != self.stage or done < self.first:
-            self.stage, self.began, self.first = update.stage, now, done
+        total = float(update.maps + update.reduces)
+        done, stage = max(0.0, min(1.0, update.progress)) * total, update.stage
+        if update.whole > 0:
+            done, total, stage = update.whole * 100, 100.0, 0
+        if stage != self.stage or done < self.first:
+            self.stage, self.began, self.first = stage, now, done
         rate = (done - self.first) / (now - self.began) if now > self.began else 0.0
         return done, total, rate, (total - done) / rate if rate > 0 else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -152,21 +152,22 @@ submit.body = _submit
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) raises KeyboardInterrupt, so that the engine cancels what runs; the second ends at
-    once."""
+    """The first Ctrl-C (or SIGTERM) raises KeyboardInterrupt, so that the engine cancels what runs; a later one ends at
+    once. What comes within half a second is the same one again: `timeout` and other wrappers deliver it twice."""
+    asked = 0.0
 
-    def second(number: int, frame: FrameType | None) -> None:
-        sys.stderr.write("\x1b[?25h" if sys.stderr.isatty() else "")
-        sys.stderr.flush()
-        os._exit(128 + number)
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        now = time.monotonic()
+        if not asked:
+            asked = now
+            click.echo("\ndaf: cancelling; Ctrl-C again leaves at once", err=True)
+            raise KeyboardInterrupt
+        if now - asked > 0.5:
+            os.write(2, b"\x1b[?25h\n" if os.isatty(2) else b"")
+            os._exit(128 + number)
 
-    def first(number: int, frame: FrameType | None) -> None:
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, second)
-        click.echo("\ndaf: cancelling; Ctrl-C again leaves at once", err=True)
-        raise KeyboardInterrupt
-
-    before = {name: signal.signal(name, first) for name in (signal.SIGINT, signal.SIGTERM)}
+    before = {name: signal.signal(name, handle) for name in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
