@@ -32,6 +32,7 @@ from nerf_plugin.datasets.splits import held_out, pick
 _EXPORT = "Export the capture again, or correct the file."
 _PINHOLES = ("PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE")
 _BROWN = ("OPENCV", "SIMPLE_RADIAL", "RADIAL", "FULL_OPENCV")
+_ABSURD = 1e9
 _FISHEYE = ("OPENCV_FISHEYE", "FISHEYE")
 
 
@@ -75,6 +76,9 @@ class _Capture:
         lists = {name: self.head.get(f"{name}_filenames") for name in ("train", "val", "test")}
         if not any(lists.values()):
             return pick(self.views, held_out(self.views), split)
+        for name, names in lists.items():
+            if names is not None and not (isinstance(names, list) and all(isinstance(text, str) for text in names)):
+                raise DatasetError(self.file, "is no list of file names", _EXPORT, field=f"{name}_filenames")
         order = {"train": ("train",), "test": ("test", "val"), "val": ("val", "test")}[split]
         names = next((lists[name] for name in order if lists[name]), None)
         if names is None:
@@ -108,9 +112,12 @@ class _Capture:
     def _declared_box(self, box: np.ndarray | None) -> np.ndarray | None:
         """What instant-ngp would model: a cube of side `aabb_scale` in its units, p_ngp = scale p + offset."""
         size, scale = self.head.get("aabb_scale"), self.head.get("scale", 0.33)
-        offset = np.asarray(self.head.get("offset", (0.5, 0.5, 0.5)), np.float64)
-        numbers = (int, float)
-        if not isinstance(size, numbers) or not isinstance(scale, numbers) or scale <= 0 or offset.shape != (3,):
+        try:
+            offset = np.array(self.head.get("offset", (0.5, 0.5, 0.5)), np.float64)
+            numbers = np.array([size, scale, *offset], np.float64)
+        except (TypeError, ValueError):
+            return bounds.outer(box, False)
+        if numbers.shape != (5,) or not (np.abs(numbers) < 1e6).all() or scale < 1e-6 or size <= 0:
             return bounds.outer(box, False)
         middle = (0.5 - offset) / scale
         return np.stack([middle - 0.5 * size / scale, middle + 0.5 * size / scale])
@@ -135,7 +142,7 @@ def _read(file: Path, dialect: str | None) -> _Capture:
             raise DatasetError(file, "is not an object", _EXPORT, frame=index)
         name, path = _find_image(file, frame, index)
         matrix = _pose(file, frame, index)
-        if not path.exists():
+        if not _is_file(path):
             if "aabb_scale" not in head:
                 raise DatasetError(
                     path,
@@ -174,7 +181,7 @@ def _read(file: Path, dialect: str | None) -> _Capture:
 
 def _parse(file: Path) -> dict[str, Any]:
     try:
-        head = json.loads(file.read_text("utf-8"))
+        head = json.loads(file.read_text("utf-8"), parse_int=lambda text: int(text) if len(text) < 19 else float(text))
     except OSError as error:
         raise DatasetError(file, f"cannot be read ({error.strerror})", "Give the folder of a capture.") from error
     except (ValueError, RecursionError) as error:
@@ -191,7 +198,14 @@ def _find_image(file: Path, frame: dict[str, Any], index: int) -> tuple[str, Pat
     base = file.parent / text.replace("\\", "/")
     candidates = [base] + [base.with_name(base.name + suffix) for suffix in images.SUFFIXES]
     named = base if base.suffix.lower() in images.SUFFIXES else candidates[1]
-    return _plain_name(text), next((path for path in candidates if path.is_file()), named)
+    return _plain_name(text), next((path for path in candidates if _is_file(path)), named)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def _plain_name(text: str) -> str:
@@ -203,7 +217,7 @@ def _find_mask(file: Path, frame: dict[str, Any], index: int, image: Path) -> Pa
     if text is None:
         return images.sibling_mask(image)
     mask = file.parent / str(text).replace("\\", "/")
-    if not mask.is_file():
+    if not _is_file(mask):
         raise DatasetError(mask, f"does not exist, but {file.name} names it", _EXPORT, frame=index, field="mask_path")
     return mask
 
@@ -232,6 +246,8 @@ def check_pose(matrix: np.ndarray, bad: Any) -> np.ndarray:
             "contains NaN or infinity",
             "The pose of this photo was not found: take the frame out, or estimate it again.",
         )
+    if np.abs(matrix).max() > _ABSURD:
+        raise bad(f"holds a number as large as {np.abs(matrix).max():.3g}")
     rotation = matrix[:3, :3]
     off = np.abs(rotation.T @ rotation - np.eye(3)).max()
     if off > 1e-2:
@@ -267,7 +283,9 @@ def _lens(
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise DatasetError(file, f"is {value!r} and no finite number", _EXPORT, frame=index, field=key)
+            raise DatasetError(file, f"is {value!r:.60} and no finite number", _EXPORT, frame=index, field=key)
+        if abs(value) > _ABSURD:
+            raise DatasetError(file, f"is {value:g}, which no camera has", _EXPORT, frame=index, field=key)
         return float(value)
 
     def positive(key: str) -> float | None:
