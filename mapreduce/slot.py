@@ -37,6 +37,8 @@ from .working.slotwire import Loaded, Said, at_slot
 
 FLUSH_NS = 2_000_000
 SAY_NS = 200_000_000
+QUIET = 100
+"""Looks without anything to send after which the thread of `Answers` sleeps until it is called."""
 JOBS_KEPT = 4
 STAGES_KEPT = 4
 _PHASES = (tasks.MAP, tasks.REDUCE)
@@ -167,7 +169,9 @@ class Slot:
             return messages.Finished(task, end.value, end.counters or None)
         plan = tasks.run_plan(env, number, previous)
         sizes = (plan.name, plan.maps, plan.reduces)
-        return messages.Planned(task, *sizes, plan.setup, plan.splits, plan.inputs, plan.last, plan.counters or None)
+        return messages.Planned(
+            task, *sizes, plan.setup, plan.splits, plan.inputs, plan.last, plan.counters or None, plan.share
+        )
 
     def failed(self, key: Key, error: BaseException, text: str) -> messages.Failed:
         """The answer of an attempt that raised; what its frames held is let go."""
@@ -226,7 +230,11 @@ class Slot:
 
 
 class Answers:
-    """What goes back to the worker. Results of map and reduce tasks wait for company, a few milliseconds at most."""
+    """What goes back to the worker. Results of map and reduce tasks wait for company, a few milliseconds at most.
+
+    The thread that sees to it looks every few milliseconds while there is something to do, rather than being woken for
+    each result: waking it costs as much as a small task.
+    """
 
     def __init__(self, channel: Channel):
         self.flushed = 0
@@ -235,7 +243,8 @@ class Answers:
         self._lock = threading.Lock()
         self._unit: tuple[int, int, int] = (0, 0, 0)
         self._done: list[Done] = []
-        self._waiting = threading.Event()
+        self._asleep = False
+        self._alarm = threading.Event()
         threading.Thread(target=self._flush_late, name="daf-answers", daemon=True).start()
 
     def add(self, key: Key, result: tasks.TaskResult) -> None:
@@ -245,15 +254,15 @@ class Answers:
                 self._collect()
                 self._unit = key[:3]
             self._done.append(Done(key[3], key[4], result.hash, result.size, result.sizes, result.counters or None))
-        if not self._waiting.is_set():
-            self._waiting.set()
+        if self._asleep:
+            self._alarm.set()
 
     def send(self, message: messages.Message) -> None:
         """An answer that goes at once, behind those that wait. Raises Closed."""
         frame = encode(message)
         with self._lock:
             self._collect()
-            self._channel.send(frame)
+            self._channel.queue(frame)
             self._channel.flush_all()
 
     def flush(self) -> None:
@@ -261,20 +270,31 @@ class Answers:
         with self._lock:
             self._collect()
             self._channel.flush_all()
-        self.flushed = time.monotonic_ns()
+            self.flushed = time.monotonic_ns()
 
     def _collect(self) -> None:
         if self._done:
-            self._channel.send(encode(messages.Results(*self._unit, tuple(self._done))))
+            self._channel.queue(encode(messages.Results(*self._unit, tuple(self._done))))
             self._done.clear()
-        self._waiting.clear()
 
     def _flush_late(self) -> None:
         try:
+            quiet = 0
             while True:
-                self._waiting.wait()
                 time.sleep(2 * FLUSH_NS / 1e9)
-                self.flush()
+                if self._done:
+                    quiet = 0
+                    if time.monotonic_ns() - self.flushed > FLUSH_NS:
+                        self.flush()
+                    continue
+                quiet += 1
+                if quiet > QUIET:
+                    self._asleep = True
+                    if not self._done:
+                        self._alarm.wait()
+                    self._asleep = False
+                    self._alarm.clear()
+                    quiet = 0
         except Closed:
             return
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import socket
 import struct
 
+from ..errors import WireError
+
 _LENGTH = struct.Struct("<I")
 _CHUNK = 1 << 20
 LIMIT = 1 << 30
@@ -40,11 +42,15 @@ class Channel:
         """Bytes that wait until the kernel takes them."""
         return len(self._out)
 
-    def send(self, *frames: bytes) -> None:
-        """Queue frames and push as much as the kernel takes. Raises Closed."""
+    def queue(self, *frames: bytes) -> None:
+        """Put frames where the next flush takes them."""
         for frame in frames:
             self._out += _LENGTH.pack(len(frame))
             self._out += frame
+
+    def send(self, *frames: bytes) -> None:
+        """Queue frames and push as much as the kernel takes. Raises Closed."""
+        self.queue(*frames)
         self.flush()
 
     def flush(self) -> None:
@@ -72,7 +78,7 @@ class Channel:
 
     def receive(self, *, wait: bool = False) -> list[bytes]:
         """The frames that have arrived; with `wait` at least one. Raises Closed once the other end is gone and all has
-        been read."""
+        been read, and WireError for a length that no frame has."""
         while True:
             closed = self._fill(wait)
             frames = self._split()
@@ -101,7 +107,7 @@ class Channel:
         while size - position >= 4:
             (length,) = _LENGTH.unpack_from(self._in, position)
             if length > LIMIT:
-                raise Closed(f"a frame of {length} bytes is beyond the limit")
+                raise WireError(f"a frame of {length} bytes is beyond the limit")
             if size - position - 4 < length:
                 break
             frames.append(bytes(self._in[position + 4 : position + 4 + length]))

@@ -78,6 +78,26 @@ def test_memory_beyond_the_limit_is_a_memory_error_in_the_users_line(coordinator
     assert "do_memory" in error.traceback
 
 
+def test_a_task_that_gets_past_its_memory_limit_is_stopped(coordinator, worker):
+    worker()
+    error = harm(coordinator, "greedy", size=600 << 20, task_memory=256 << 20)
+    assert (error.kind, error.type) == ("memory", "MemoryLimit")
+    assert "256 MiB" in error.message
+    assert error.peak_memory > 256 << 20
+
+
+def test_noise_where_the_answers_go_ends_the_process_only(coordinator, worker):
+    worker()
+    assert harm(coordinator, "noise").type == "ProtocolError"
+
+
+def test_what_a_dead_task_had_started_ends_with_it(coordinator, worker):
+    worker()
+    error = harm(coordinator, "children")
+    child = int(error.log.split()[1])
+    wait_until(lambda: not alive(child))
+
+
 def test_a_file_beyond_the_limit_cannot_be_written(coordinator, worker, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     worker(file_size=1 << 20)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
+import stat
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -51,6 +54,36 @@ class Letters(Job):
 
     def finish(self, results, ctx):
         return dict(results)
+
+
+@dataclass
+class Naps(Job):
+    """Each split is how long its task sleeps, in seconds."""
+
+    naps: list[float]
+
+    def splits(self):
+        return self.naps
+
+    def map(self, split, ctx):
+        time.sleep(split)
+        yield split, split
+
+
+@dataclass
+class Steps(Job):
+    """One task that says how far it is."""
+
+    steps: int = 10
+
+    def splits(self):
+        return [self.steps]
+
+    def map(self, split, ctx):
+        for step in range(split):
+            ctx.progress(step, split, "step")
+            time.sleep(0.1)
+        yield 0, split
 
 
 @dataclass
@@ -114,6 +147,25 @@ class Harm(Job):
 
     def do_memory(self) -> None:
         np.ones(self.size // 8)
+
+    def do_greedy(self) -> None:
+        resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        held = np.ones(self.size // 8)
+        time.sleep(60)
+        del held
+
+    def do_noise(self) -> None:
+        for fd in range(3, 64):
+            try:
+                if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                    os.write(fd, b"\xff" * 64)
+            except OSError:
+                continue
+
+    def do_children(self) -> None:
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        print("child", child.pid, flush=True)
+        os._exit(1)
 
     def do_recursion(self) -> None:
         self.do_recursion()

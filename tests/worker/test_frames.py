@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from mapreduce.errors import WireError
 from mapreduce.working.frames import Channel, Closed
 
 
@@ -67,8 +68,8 @@ def test_the_last_frames_are_read_before_the_end_is_reported(ends):
         b.receive()
 
 
-def test_a_length_beyond_the_limit_closes(ends):
+def test_a_length_beyond_the_limit_is_refused(ends):
     a, b = ends
     a.socket.sendall(b"\xff\xff\xff\xff")
-    with pytest.raises(Closed, match="limit"):
+    with pytest.raises(WireError, match="limit"):
         b.receive()

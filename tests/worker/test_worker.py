@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mapreduce import tasks
 from mapreduce.wire import messages as m
-from tests.worker.jobs import Empty, Letters
+from tests.worker.jobs import Empty, Letters, Naps, Steps
 from tests.worker.scripted import reduce_inputs
 
 
@@ -38,3 +40,33 @@ def test_all_of_many_small_tasks_are_answered_once(coordinator, worker):
         coordinator.send(m.Assign(1, 0, 1, tuple((index, 1) for index in range(start, start + 500))))
     assert sorted(coordinator.results(5000)) == list(range(5000))
     coordinator.silent(0.3)
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_a_long_task_does_not_keep_the_results_of_short_ones(coordinator, worker, slots):
+    worker(slots=slots)
+    coordinator.welcome()
+    coordinator.plan(Naps([0.0, 0.0, 4.0, 0.0]))
+    coordinator.send(m.Assign(1, 0, 1, ((0, 1), (1, 1), (2, 1))))
+    assert sorted(coordinator.results(2, timeout=3)) == [0, 1]
+
+
+def test_progress_comes_with_the_heartbeat(coordinator, worker):
+    worker()
+    coordinator.welcome(heartbeat=0.1)
+    coordinator.plan(Steps(10))
+    coordinator.send(m.Assign(1, 0, 1, ((0, 1),)))
+    while not (beat := coordinator.receive(m.Beat)).progress:
+        assert coordinator.beats < 50
+    (progress,) = beat.progress
+    assert (progress.task, progress.total, progress.note) == (m.TaskKey(1, 0, 1, 0, 1), 10.0, "step")
+    assert beat.running == (progress.task,)
+
+
+def test_long_tasks_go_to_whichever_slot_is_free(coordinator, worker):
+    worker(slots=2)
+    coordinator.welcome()
+    naps = [1.5] + [0.15] * 8
+    coordinator.plan(Naps(naps))
+    coordinator.send(m.Assign(1, 0, 1, tuple((index, 1) for index in range(len(naps)))))
+    assert sorted(coordinator.results(8, timeout=10)) == list(range(1, 9)), "the short ones pass the long one"
