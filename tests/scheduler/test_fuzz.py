@@ -1,4 +1,4 @@
-"""A worker can say anything. Whatever it says, the scheduler stays sound and goes on; what it could have done wrong fails its own job."""
+"""A worker can say anything. Whatever it says, the scheduler stays sound and goes on."""
 
 import random
 

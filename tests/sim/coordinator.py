@@ -92,10 +92,15 @@ class Coordinator:
 
     def turn(self) -> None:
         """Handle what came, commit, send."""
-        self.turning = False
         scheduler = self.scheduler
         if scheduler is None:
+            self.turning = False
             return
+        if self.world.chance(self.world.faults.stall * 0.01):
+            self.world.note("coordinator stalls")
+            self.world.call(self.world.rng.choice((0.6, 2.0, 5.0)), self.turn)
+            return
+        self.turning = False
         dies = self.world.rng.choice((1, 2)) if self.world.chance(self.world.faults.crash * 0.05) else 0
         records: list[journal.Record] = []
         sends: list[tuple[Any, ...]] = []

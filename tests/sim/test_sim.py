@@ -1,7 +1,7 @@
 """Thousands of schedules, each with its own disasters, and the proof that the simulator would notice a bug.
 
 A seed that fails prints itself; `python -m tests.sim --seed N` replays it and tells the story. The bugs that need more
-schedules to show (`SLOW`) are planted by `python -m tests.sim --planted 3000`. """
+schedules to show (`SLOW`) are planted by `python -m tests.sim --planted 3000`."""
 
 from __future__ import annotations
 

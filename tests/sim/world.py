@@ -27,6 +27,7 @@ class Faults:
     wipe: float = 0.0
     drain: float = 0.0
     crash: float = 0.0
+    stall: float = 0.0
     cancel: float = 0.0
 
 
@@ -50,6 +51,7 @@ def draw_faults(rng: random.Random) -> Faults:
         wipe=rate(0.05, 0.2),
         drain=rate(0.1),
         crash=rate(0.1, 0.4),
+        stall=rate(0.2),
         cancel=rate(0.2),
     )
 
