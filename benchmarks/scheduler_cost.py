@@ -1,9 +1,10 @@
-"""What a task costs the scheduler alone: seconds a task and bytes a queued task, as the queue grows; no sockets, no store.
+"""What a task costs the scheduler alone: seconds a task and bytes a queued task, as the queue grows; no sockets, no
+store.
 
     taskset -c 2 python -m benchmarks.scheduler_cost [--tasks 10000 1000000] [--workers 2 1000]
 
-Simulated workers hold what they are sent and give it back in batches, with an output of `--sizes` partitions (0: no output) each. The
-clock is simulated: a task takes 25 microseconds of it, as an empty task does.
+Simulated workers hold what they are sent and give it back in batches, with an output of `--sizes` partitions (0: no
+output) each. The clock is simulated: a task takes 25 microseconds of it, as an empty task does.
 """
 
 from __future__ import annotations
@@ -50,9 +51,7 @@ def run(tasks: int, workers: int, sizes: int, batch: int, part: int | None = Non
         handle(WorkerJoined(f"w{n}", f"n{n % 8}", 1, {"x": "1"}))
     planner = next(name for name, queue in queues.items() if queue)
     (_, attempt) = queues[planner].popleft()
-    spent = 0.0
     handle(PlanDone(planner, TaskId(1, 0, Kind.PLAN, 0), attempt, StagePlan("s", tasks, 0, b"")))
-    planned = spent
     spent = 0.0
     output = Output(Blob(b"0123456789abcdef", 8 * sizes), "n0", (8,) * sizes, 0, 1) if sizes else Output()
     done, goal = 0, part or tasks
@@ -71,7 +70,6 @@ def run(tasks: int, workers: int, sizes: int, batch: int, part: int | None = Non
             for name, queue in queues.items():
                 handle(Heartbeat(name, tuple((TaskId(1, 0, Kind.MAP, index), attempt) for index, attempt in queue)))
             handle(Tick())
-    del planned
     return spent / done, packing / done, actions_seen
 
 
@@ -96,7 +94,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 64])
     parser.add_argument("--repeat", type=int, default=5)
     args = parser.parse_args()
-    print("| tasks queued | workers | partitions | results a message | us a task | + journal, us |\n|---|---|---|---|---|---|")
+    print("| tasks queued | workers | partitions | results a message | us a task | + journal, us |")
+    print("|---|---|---|---|---|---|")
     for workers in args.workers:
         for sizes in args.sizes:
             for batch in args.batch:
