@@ -202,6 +202,16 @@ def carve(keep: np.ndarray, lo: np.ndarray, voxel: float, camera: Any, mask: np.
     return np.where(outside.reshape(keep.shape), 0, keep)
 
 
+def count_seen(shape: tuple[int, ...], lo: np.ndarray, voxel: float, camera: Any, near: float) -> np.ndarray:
+    """(X, Y, Z): 1 for voxels in the camera's picture that are at least `near` away."""
+    at = (
+        np.asarray(lo) + np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), -1).reshape(-1, 3) * voxel
+    )
+    pixels, depth = camera.project(at)
+    inside = (pixels >= 0).all(1) & (pixels < [camera.width, camera.height]).all(1) & (depth > 1e-9)
+    return (inside & (np.linalg.norm(at - camera.position, axis=1) >= near)).reshape(shape).astype(int)
+
+
 def mark_cells(cells: np.ndarray, offset: np.ndarray, ratio: float, resolution: tuple[int, int, int]) -> np.ndarray:
     """Dense bool: which cells of a lattice have their centre in a set cell of another (see `kernels.lattice`)."""
     alive = np.zeros(resolution, bool)

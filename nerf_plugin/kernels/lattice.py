@@ -155,3 +155,24 @@ def inside(table, bricks, occupied, points, out):
             if brick >= 0:
                 bit = np.uint64(((i & 3) << 4) | ((j & 3) << 2) | (k & 3))
                 out[p] = np.uint8((occupied[brick] >> bit) & np.uint64(1))
+
+
+@kernel
+def count_seen(seen, start, lo, voxel, camera, width, height, near):
+    """Adds one to the voxels of an x-slab that a view has in its picture, farther than `near` from the camera.
+
+    seen: (n, Y, Z) uint16, slab of voxels start..start+n. lo, voxel, camera: as for `carve`; near in world units.
+    """
+    for i in range(seen.shape[0]):
+        a = lo[0] + (start + i) * voxel - camera[9]
+        for j in range(seen.shape[1]):
+            b = lo[1] + j * voxel - camera[10]
+            for k in range(seen.shape[2]):
+                c = lo[2] + k * voxel - camera[11]
+                z = -(camera[2] * a + camera[5] * b + camera[8] * c)
+                if z <= 1e-9 or a * a + b * b + c * c < near * near:
+                    continue
+                u = camera[12] * (camera[0] * a + camera[3] * b + camera[6] * c) / z + camera[14]
+                v = -camera[13] * (camera[1] * a + camera[4] * b + camera[7] * c) / z + camera[15]
+                if 0 <= u < width and 0 <= v < height:
+                    seen[i, j, k] += 1

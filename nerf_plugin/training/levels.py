@@ -1,22 +1,25 @@
 """The first grid, and the step from one grid to the next finer one.
 
 First: the visual hull (Laurentini 1994). A voxel that some view sees outside its mask, dilated by a ring, is empty. The
-box is tightened to the hull before the first level's lattice is laid. Without masks every voxel of the box stays.
+box is tightened to the hull before the first level's lattice is laid. Without masks there is no hull: the box grows to
+take in the surroundings, and what enough views see stays, except close to the cameras, where fog would form that only
+one photo contradicts.
 
-Next: a voxel is kept if it is opaque enough over one voxel and contributed enough to the pictures; a cell lives on if it
-was alive and a kept voxel is among its corners, or within a margin of them; a cell of the finer lattice is alive if its
-centre lies in one that lives on. Raw values are interpolated, moments start anew.
+Next: a voxel is kept if it is opaque enough over one voxel and contributed enough to the pictures; a cell lives on if
+it was alive and a kept voxel is among its corners, or within a margin of them; a cell of the finer lattice is alive if
+its centre lies in one that lives on. Raw values are interpolated, moments start anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from nerf_plugin.grid import EDGE, Grid, lattice
-from nerf_plugin.kernels.lattice import carve, interpolate
+from nerf_plugin.kernels.lattice import carve, count_seen, interpolate
 from nerf_plugin.training.settings import Settings
 from nerf_plugin.training.tasks import density, shift
 from nerf_plugin.training.views import rung_camera
@@ -35,6 +38,20 @@ def hull(views: Sequence[Mapping[str, Any]], lo: np.ndarray, voxel: float, shape
             camera = rung_camera(view["camera"], view["mask_rung"])
             carve(keep, start, np.asarray(lo, np.float64), float(voxel), camera, view["mask"])
     return keep
+
+
+def visible(settings: Settings, views: Sequence[Mapping[str, Any]], lo: np.ndarray, voxel: float, shape: Sequence[int],
+            middle: np.ndarray) -> np.ndarray:  # fmt: skip
+    """(X, Y, Z) uint8: which voxels of a lattice at least `settings.seen_by` views (or all, if fewer) have in view.
+
+    What is nearer to a camera than `settings.near` times its distance from `middle` does not count.
+    """
+    seen = np.zeros(tuple(shape), np.uint16)
+    for view in views:
+        near = settings.near * float(np.linalg.norm(view["camera"][9:12] - middle))
+        width, height = view["size"]
+        count_seen(seen, 0, np.asarray(lo, np.float64), float(voxel), view["camera"], width, height, near)
+    return (seen >= min(settings.seen_by, len(views))).astype(np.uint8)
 
 
 def _cells_of_voxels(keep: np.ndarray, margin: int) -> np.ndarray:
@@ -60,8 +77,12 @@ def initial(
     bounds: (2, 3) world box that holds the subject. Raises ValueError when the masks leave nothing of it.
     """
     bounds = np.asarray(bounds, np.float64)
+    masked = not all(view["opaque"] for view in views)
+    first_voxels = hull if masked else partial(visible, settings, middle=bounds.mean(0))
+    if not masked:
+        bounds = bounds.mean(0) + (bounds - bounds.mean(0)) * settings.surround
     lo, voxel, bricks = lattice(bounds[0], bounds[1], settings.hull_resolution)
-    found = np.argwhere(hull(views, lo, voxel, [EDGE * b for b in bricks]))
+    found = np.argwhere(first_voxels(views, lo, voxel, [EDGE * b for b in bricks]))
     if len(found) == 0:
         raise ValueError(
             "the masks of the views have no point of the bounding box in common: are the poses right, and in the frame "
@@ -70,7 +91,7 @@ def initial(
     box = np.stack([lo + (found.min(0) - 1.5) * voxel, lo + (found.max(0) + 1.5) * voxel])
     box = np.stack([np.maximum(box[0], bounds[0]), np.minimum(box[1], bounds[1])])
     lo, voxel, bricks = lattice(box[0], box[1], settings.levels[0].resolution)
-    keep = hull(views, lo, voxel, [EDGE * b for b in bricks])
+    keep = first_voxels(views, lo, voxel, [EDGE * b for b in bricks])
     grid = Grid.from_cells(_cells_of_voxels(keep, 0), lo, voxel, lo, voxel, bricks)
     return box, grid, np.zeros((grid.rows, 16), np.float32)
 

@@ -33,6 +33,8 @@ class Settings:
         once the fraction distortion_start of all rays is traced.
     prune_alpha, prune_weight, prune_margin: at the next level a voxel is kept with at least this opacity over one
         voxel, and this fraction of the mean rendering weight; cells at most margin + 1 away from a kept one live on.
+    surround, seen_by, near: without masks, the box grows by this factor, and voxels are kept that so many views see,
+        not counting those nearer to the camera than this fraction of the distance to the subject.
     ring: pixels around masks that are trained on; outside: fraction of all others that is.
     hull_resolution: of the first carving, which finds the box. seed: of everything random.
     """
@@ -56,6 +58,9 @@ class Settings:
     prune_alpha: float = 0.05
     prune_weight: float = 0.1
     prune_margin: int = 0
+    surround: float = 2.5
+    seen_by: int = 3
+    near: float = 0.3
     ring: int = 2
     outside: float = 0.03
     seed: int = 0

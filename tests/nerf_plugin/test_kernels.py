@@ -245,6 +245,16 @@ def test_carve(rng):
     np.testing.assert_array_equal(slab, twin[4:9])
 
 
+def test_count_seen():
+    camera = Camera.from_matrix(look_at((1.5, 1, 0.5), (0.2, 0, 0)), 20, 16, 18.0)
+    seen = np.zeros((12, 13, 14), np.uint16)
+    lo = np.array([-1.5, -1.6, -1.4])
+    lattice.count_seen(seen, 0, lo, 0.25, camera_row(camera), 20, 16, 0.8)
+    twin = reference.count_seen(seen.shape, lo, 0.25, camera, 0.8)
+    assert 0 < twin.sum() < reference.count_seen(seen.shape, lo, 0.25, camera, 0.0).sum() < twin.size
+    np.testing.assert_array_equal(seen, twin)
+
+
 def test_mark_cells(rng):
     cells = (rng.random((7, 6, 8)) < 0.4).astype(np.uint8)
     offset, ratio = np.array([-0.3, 0.2, 0.0]), 0.55

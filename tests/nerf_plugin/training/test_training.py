@@ -161,11 +161,14 @@ def test_masks_without_common_ground_are_refused(views):
         initial(SMALL, empty, BOUNDS)
 
 
-def test_opaque_photos_keep_the_whole_box():
+def test_opaque_photos_keep_what_enough_views_see():
     views = [prepare_view(SMALL, i, camera, np.full((48, 48, 4), 255, np.uint8)) for i, camera in enumerate(cameras(3))]
-    box, grid, _ = initial(SMALL, views, BOUNDS)
-    np.testing.assert_allclose(box, BOUNDS)
-    assert grid.alive().sum() >= 14**3
+    box, grid, _ = initial(replace(SMALL, seen_by=2), views, BOUNDS)
+    assert (box[0] < -1).all() and (box[1] > 1).all()
+    middles = grid.lo + (np.argwhere(grid.alive()) + 0.5) * grid.voxel
+    assert len(middles) > 100
+    for view in views:
+        assert np.linalg.norm(middles - view["camera"][9:12], axis=1).min() > 0.3 * 3 - 2 * grid.voxel
 
 
 def test_resampling_keeps_a_linear_field_and_can_be_cut():
