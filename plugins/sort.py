@@ -12,6 +12,7 @@ import heapq
 import os
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated
 
@@ -58,7 +59,7 @@ class Sort(Job):
     def sample(self, split, ctx):
         path, start, stop = split
         records = self.read((path, start, min(stop, start + SAMPLE - SAMPLE % (self.record or 1))))
-        yield 0, (stop - start, [self.order(record) for record in records[:: len(records) // 64 + 1]])
+        yield 0, (stop - start, [record[: self.key or None] for record in records[:: len(records) // 64 + 1]])
 
     def boundaries(self, _, samples, ctx):
         keys = sorted((key, size / len(some)) for size, some in samples for key in some)
@@ -96,8 +97,10 @@ class Sort(Job):
             for _, block in results:
                 file.write(block)
 
-    def order(self, record):
-        return record[: self.key] if self.key else record
+    @property
+    def order(self):
+        """By what records are compared: None for all of each."""
+        return itemgetter(slice(self.key)) if self.key else None
 
     def read(self, part):
         if not self.record:
