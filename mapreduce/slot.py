@@ -10,11 +10,13 @@ Started by `working.process` as `python -m mapreduce.slot SETTINGS`, where SETTI
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import gc
 import os
 import reprlib
 import resource
+import shutil
 import signal
 import socket
 import sys
@@ -32,6 +34,7 @@ from .wire.typed import MAX_CONTROL, encode
 from .working import failure, limits
 from .working.frames import Channel, Closed
 from .working.gauge import Gauge, Key
+from .working.host import VARIABLE
 from .working.settings import SlotSettings
 from .working.slotwire import Loaded, Said, at_slot
 
@@ -178,6 +181,12 @@ class Slot:
         if isinstance(error, MemoryError):
             limits.set_memory(0)
             self.memory = -1
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            free = shutil.disk_usage(self.settings.blobs).free
+            error.add_note(
+                f"The data directory {self.settings.blobs} has {free >> 20} MiB left; --data-dir, or the variable "
+                f"{VARIABLE}, names another."
+            )
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         report = failure.of_exception(error, worker=self.settings.worker, text=text, peak=peak)
         error.__traceback__ = error.__context__ = error.__cause__ = None

@@ -20,6 +20,8 @@ from pathlib import Path
 
 _SHM = Path("/dev/shm")
 _SHM_ROOM = 1 << 30
+VARIABLE = "DAF_DATA_DIR"
+"""Environment variable: the folder in which temporary data directories are made."""
 
 
 def host_id() -> str:
@@ -54,6 +56,9 @@ class DataDirectory:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path = path
         self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._owner = os.getpid()
+        if not self.temporary and _alone(self._lock):
+            shutil.rmtree(path / "scratch", ignore_errors=True)  # what killed tasks left behind
         fcntl.flock(self._lock, fcntl.LOCK_SH)
         self.blobs = path / "blobs"
         self.scratch = path / "scratch"
@@ -81,7 +86,7 @@ class DataDirectory:
         """Let go of the directory; a temporary one is deleted."""
         if self._lock < 0:
             return
-        if self.temporary:
+        if self.temporary and self._owner == os.getpid():  # not in a forked copy of the program
             shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
         self._lock = -1
@@ -96,15 +101,21 @@ def remove_stale(base: Path) -> list[Path]:
         except OSError:
             continue
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue
-        else:
-            shutil.rmtree(path, ignore_errors=True)
-            removed.append(path)
+            if _alone(fd):
+                shutil.rmtree(path, ignore_errors=True)
+                removed.append(path)
         finally:
             os.close(fd)
     return removed
+
+
+def _alone(fd: int) -> bool:
+    """Lock a file for us alone, if nobody else holds it."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _prefix() -> str:
@@ -112,7 +123,10 @@ def _prefix() -> str:
 
 
 def _temporary_base() -> Path:
-    """The memory file system when it is there, writable and has room; else the usual place for temporary files."""
+    """What DAF_DATA_DIR says; else the memory file system when it is there, writable and has room; else the usual
+    place for temporary files."""
+    if os.environ.get(VARIABLE):
+        return Path(os.environ[VARIABLE]).absolute()
     if os.access(_SHM, os.W_OK | os.X_OK):
         stat = os.statvfs(_SHM)
         if stat.f_bavail * stat.f_frsize >= _SHM_ROOM:

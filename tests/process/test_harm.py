@@ -105,6 +105,13 @@ def test_a_file_beyond_the_limit_cannot_be_written(coordinator, worker, tmp_path
     assert (tmp_path / "big").stat().st_size == 1 << 20
 
 
+def test_a_full_disk_is_told_with_the_way_out(coordinator, worker):
+    worker()
+    error = harm(coordinator, "full")
+    assert (error.kind, error.type) == ("exception", "OSError")
+    assert "MiB left; --data-dir" in error.traceback
+
+
 def test_endless_output_is_bounded_and_stops_nobody(coordinator, worker):
     process = worker()
     coordinator.welcome()

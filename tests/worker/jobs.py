@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import stat
@@ -166,6 +167,9 @@ class Harm(Job):
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
         print("child", child.pid, flush=True)
         os._exit(1)
+
+    def do_full(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     def do_recursion(self) -> None:
         self.do_recursion()

@@ -46,6 +46,24 @@ def test_a_temporary_directory_goes_and_stale_ones_are_removed(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_scratch_of_the_dead_goes_when_nobody_else_uses_the_directory(tmp_path):
+    first = host.DataDirectory(tmp_path / "d")
+    (first.scratch / "123").mkdir()
+    second = host.DataDirectory(tmp_path / "d")
+    assert (first.scratch / "123").exists()
+    first.close()
+    second.close()
+    host.DataDirectory(tmp_path / "d").close()
+    assert not list((tmp_path / "d" / "scratch").iterdir())
+
+
+def test_the_environment_says_where_temporary_directories_go(tmp_path, monkeypatch):
+    monkeypatch.setenv("DAF_DATA_DIR", str(tmp_path / "here"))
+    directory = host.DataDirectory()
+    assert directory.path.parent == tmp_path / "here"
+    directory.close()
+
+
 def test_a_child_finds_what_this_process_finds(tmp_path):
     found = host.python_path([str(tmp_path), os.path.dirname(os.__file__)]).split(os.pathsep)
     assert str(tmp_path) in found
