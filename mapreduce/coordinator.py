@@ -8,6 +8,7 @@ the scheduler's events and actions. The process loads neither NumPy nor any plug
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import logging
 import os
@@ -83,6 +84,16 @@ def _hold(coordinator: Coordinator) -> None:
     coordinator.stop()
 
 
+def _settings(pairs: list[str]) -> Settings:
+    """Settings from NAME=VALUE; raises ValueError that names what is wrong."""
+    given = dict(pair.partition("=")[::2] for pair in pairs)
+    known = [field.name for field in dataclasses.fields(Settings)]
+    for name, value in given.items():
+        if name not in known or not value:
+            raise ValueError(f"--set {name}={value}: write NAME=VALUE with one of {', '.join(known)}")
+    return msgspec.convert(given, Settings, strict=False)
+
+
 def main(argv: list[str] | None = None) -> int:
     """`python -m mapreduce.coordinator`: for programs that start one; people use daf-coordinator."""
     parser = argparse.ArgumentParser(prog="python -m mapreduce.coordinator", description="Run a DAF coordinator.")
@@ -99,8 +110,7 @@ def main(argv: list[str] | None = None) -> int:
             print(json.dumps({"endpoint": coordinator.endpoint, "pid": os.getpid()}), flush=True)
 
     try:
-        settings = msgspec.convert(dict(pair.split("=", 1) for pair in options.set), Settings, strict=False)
-        serve(options.bind, options.store, settings, announce, tether=options.tether)
+        serve(options.bind, options.store, _settings(options.set), announce, tether=options.tether)
     except (DafError, OSError, ValueError) as error:
         print(f"daf-coordinator: {error}", file=sys.stderr)
         return error.exit_code if isinstance(error, DafError) else 2

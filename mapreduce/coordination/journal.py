@@ -6,6 +6,7 @@
     job:<id>:log        what happened since, oldest first: one item for what one turn of the loop had to say
     nodes               name -> where a node's blobs are (a node's outputs matter before its worker has come back)
     types               name -> version of every job type that some worker ever offered
+    workers             the workers that are connected; after a restart, those to wait for
 
 A record is packed to plain values (`scheduler.journal.pack`) and these to msgpack. All that one turn appends to a job's
 log is one item, so a batch of a thousand results is one row. `Trimmed` and `Forgotten` delete what no longer matters in
@@ -47,6 +48,7 @@ class Journal:
                 f"the store has layout {found!r}, this version of DAF reads {FORMAT}: use the version that wrote it"
             )
         self.nodes = {name: _node(value) for name, value in store.hgetall("nodes").items()}
+        self.workers = set(store.hgetall("workers"))
         self.types = {name: value.decode() for name, value in store.hgetall("types").items()}
 
     # ------------------------------------------------------------------------------------------------------ writing
@@ -86,6 +88,18 @@ class Journal:
             if self.types.get(name) != version:
                 self.types[name] = version
                 self._store.hset("types", name, version.encode())
+
+    def expect_worker(self, name: str) -> None:
+        """This worker is here: after a restart, wait a moment for it."""
+        if name not in self.workers:
+            self.workers.add(name)
+            self._store.hset("workers", name, b"")
+
+    def forget_worker(self, name: str) -> None:
+        """This worker has gone."""
+        if name in self.workers:
+            self.workers.discard(name)
+            self._store.hdel("workers", name)
 
     @property
     def dirty(self) -> bool:

@@ -49,6 +49,8 @@ TICK = 0.25
 """Seconds between ticks of the scheduler, fewer where heartbeats are quicker."""
 RETRY_STORE = 1.0
 """Seconds between attempts to commit to a store that failed."""
+REJOIN = 3.0
+"""Seconds that a restarted coordinator hands nothing out while workers it knew are not back: they hold tasks."""
 REFUSALS = 20
 """Refused workers that are remembered, for explanations."""
 
@@ -74,7 +76,12 @@ class Coordinator:
         self._beats: dict[bytes, WorkerPeer] = {}
         self._retry_at = self._tick_at = 0.0
         self._malformed = 0
-        self.scheduler.restore(self.journal.read(), time.monotonic())
+        now = time.monotonic()
+        self.scheduler.restore(self.journal.read(), now)
+        self._awaited = set(self.journal.workers)
+        self._rejoin_until = now + REJOIN
+        if self._awaited:
+            self.scheduler.wait_for_workers(self._rejoin_until)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
             self._socket, self.endpoint = sockets.router(self._context, bind)
@@ -167,6 +174,8 @@ class Coordinator:
             self.post.say(peer, m.Refused(clip(f"this is daf {__version__}, protocol {m.PROTOCOL}; {error}")), now)
 
     def _tick(self, now: float) -> None:
+        if self._awaited and now >= self._rejoin_until:
+            self._not_back()
         self._tick_at = now + min(TICK, self.settings.heartbeat / 3)
         self.handle(ev.Tick(), now)
         self.post.retry(now)
@@ -256,11 +265,25 @@ class Coordinator:
         self.handle(inbound.joined(hello, worker.name), now)
         for old in before:
             self._lose(old, "registered anew", now)
+        self.journal.expect_worker(hello.worker)
+        if self._awaited:
+            self._awaited.discard(hello.worker)
+            if not self._awaited:
+                self.scheduler.wait_for_workers(0.0)
+                self._tick_at = now
+
+    def _not_back(self) -> None:
+        """The time to come back is over."""
+        for name in self._awaited:
+            log.warning("worker %s did not come back after the restart", name)
+            self.journal.forget_worker(name)
+        self._awaited.clear()
 
     def _lose(self, worker: WorkerPeer, reason: str, now: float) -> None:
         self.peers.drop_worker(worker)
         if self._beats.get(worker.id) is worker:
             del self._beats[worker.id]
+        self.journal.forget_worker(worker.hello.worker)
         log.info("worker %s left: %s", worker.name, reason)
         self.handle(ev.WorkerLeft(worker.name, reason), now)
 
@@ -302,6 +325,7 @@ class Coordinator:
                     peer = self.peers.by_name[worker]
                     log.warning("worker %s is given up: %s", worker, reason)
                     self.peers.drop_worker(peer)
+                    self.journal.forget_worker(peer.hello.worker)
                     self.post.later(peer.id, m.Reregister())
             case ev.Release(job, units):
                 for peer in self.peers.workers.values():

@@ -83,6 +83,12 @@ class Scheduler(Queries):
             dispatch.offer(s)
         return s.out
 
+    def wait_for_workers(self, until: float) -> None:
+        """Hand nothing out before `until`. After a restart workers come back one by one with tasks in their hands, and
+        what the second holds must not be given to the first meanwhile. `until` in the past ends the wait at once."""
+        self.state.quiet = until
+        self.state.fresh = True
+
     def next_deadline(self) -> float | None:
         """When something happens if nothing else does: a lease or a node's grace ends. A Tick by then is soon
         enough."""

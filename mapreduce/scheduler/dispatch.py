@@ -56,7 +56,7 @@ def room(s: State, worker: Worker, phase: Phase) -> int:
 
 def fill(s: State, worker: Worker, limit: int = 0) -> None:
     """Send the worker what is due to it, at most `limit` tasks (0: no limit)."""
-    if worker.draining or not s.policy.active or worker.in_flight > worker.enough:
+    if worker.draining or not s.policy.active or worker.in_flight > worker.enough or s.now < s.quiet:
         return
     skip: set[int] = set()
     given: dict[Phase, list[tuple[int, int]]] = {}
@@ -103,8 +103,8 @@ def avoid(s: State, worker: Worker, job: Job, phase: Phase, index: int) -> bool:
 def offer(s: State) -> None:
     """Work became ready: give it to the workers with free slots, those with least to do first, an equal share to
     each."""
-    s.fresh = False
-    if not s.policy.active or not s.fleet.hungry:
+    s.fresh = s.now < s.quiet
+    if s.fresh or not s.policy.active or not s.fleet.hungry:
         return
     hungry = sorted(s.fleet.hungry.values(), key=lambda worker: worker.in_flight / worker.slots)
     ready = sum(job.ready for jobs in s.policy.active.values() for job in jobs.values())
@@ -152,7 +152,7 @@ def reclaim(s: State) -> None:
 
 def speculate(s: State) -> None:
     """Start backup attempts of stragglers on workers that have nothing else to do. The first accepted result wins."""
-    if not s.settings.speculate:
+    if not s.settings.speculate or s.now < s.quiet:
         return
     waiting = idle(s)
     for worker in s.fleet if waiting else ():

@@ -29,6 +29,7 @@ class State:
         self.fleet = Fleet()
         self.policy = Policy()
         self.trust = 0.0  # no lease ends before: this process itself was away
+        self.quiet = 0.0  # nothing is handed out before: workers are on their way back with what they hold
         self.fresh = False  # there may be work for workers other than the one that spoke
         self.marked = False  # the fence in use is in the journal
         self.out: list[Action] = []

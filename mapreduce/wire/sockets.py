@@ -128,7 +128,7 @@ def dealer(
         socket.setsockopt(zmq.RECONNECT_IVL, 10)
     else:
         socket.setsockopt(zmq.RECONNECT_IVL, 100)
-        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1_000)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
     if "[" in endpoint:
         socket.setsockopt(zmq.IPV6, 1)
     try:

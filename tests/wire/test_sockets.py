@@ -98,8 +98,8 @@ def test_a_peer_that_does_not_read_is_an_outcome(context: zmq.Context[zmq.Socket
     dealer = sockets.dealer(context, endpoint, hwm=10)
     sockets.send(dealer, b"hello")
     peer = get(router)[0]
-    outcomes = [sockets.send_to(router, peer, bytes(100_000)) for _ in range(1000)]
-    assert outcomes[0] is Sent.YES and outcomes[-1] is Sent.FULL
+    assert sockets.send_to(router, peer, b"first") is Sent.YES
+    assert any(sockets.send_to(router, peer, bytes(100_000)) is Sent.FULL for _ in range(20_000))
 
 
 def test_a_dealer_without_a_listener_fills_up_and_does_not_block(context: zmq.Context[zmq.Socket[bytes]]) -> None:

@@ -1,0 +1,177 @@
+"""A store that cannot be written: nothing is promised, nothing acknowledged is lost, and it goes on when it can be
+written again."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from mapreduce.client import Client
+from mapreduce.coordination.journal import Journal
+from mapreduce.errors import JobCancelled, Overloaded, StoreError
+from mapreduce.scheduler.journal import Admitted, Forgotten, Lost, Mark, Trimmed
+from mapreduce.scheduler.model import JobSpec
+from mapreduce.store import open_store
+from mapreduce.store.memory import MemoryStore
+from tests.coordinator.fakes import Fake
+from tests.coordinator.running import Process, Working, coordinator
+
+MAP = 1
+
+
+class Failing(MemoryStore):
+    """A store whose commits fail while `full`."""
+
+    full = False
+    commits = 0
+
+    def commit(self, sync: bool = True) -> None:
+        if self.full:
+            raise StoreError("the disk is full, make room")
+        self.commits += 1
+        super().commit(sync)
+
+
+def test_submissions_are_refused_with_the_reason_and_accepted_again_afterwards() -> None:
+    store = Failing()
+    with coordinator(store) as c, Client(c.endpoint) as client:
+        client.ping()
+        store.full = True
+        for _ in range(3):
+            with pytest.raises(Overloaded, match=r"cannot write its store: the disk is full, make room") as caught:
+                client.submit("fake", b"")
+            assert caught.value.retry_after > 0
+        with pytest.raises(Overloaded, match="disk is full"):
+            client.jobs()
+        assert client.ping().workers == 0
+        store.full = False
+        with Working(Fake(c.endpoint)):
+            while True:
+                try:
+                    job = client.submit("fake", b"")
+                    break
+                except Overloaded:
+                    time.sleep(0.1)
+            assert client.wait(job, timeout=30).state == "done"
+        refused = [update for update in client.jobs() if update.job != job]
+        assert [update.state for update in refused] == ["cancelled"]  # the one that met the first failing commit
+        with pytest.raises(JobCancelled, match="refused, since the coordinator could not write"):
+            client.wait(refused[0].job)
+
+
+def test_an_acknowledged_job_waits_and_is_finished_when_there_is_room() -> None:
+    store = Failing()
+    with coordinator(store) as c, Client(c.endpoint) as client:
+        fake = Fake(c.endpoint, maps=20, slots=2, hold=lambda key: key[2] == MAP)
+        job = client.submit("fake", b"")
+        fake.run(lambda: len(fake.kept) == 2)
+        store.full = True
+        fake.hold = lambda key: False
+        fake.let_go()
+        for _ in range(50):
+            fake.turn()
+        assert len([key for key in fake.ran if key[2] == MAP]) == 2  # nothing more was handed out
+        assert fake._unacked  # nor were those results acknowledged
+        assert any("cannot be written: the disk is full" in line for line in client.explain(job))
+        store.full = False
+        with Working(fake):
+            update = client.wait(job, timeout=30)
+        assert update.retries == 0 and len(fake.ran) == len(set(fake.ran))
+
+
+def test_the_end_of_a_job_is_told_only_when_it_is_safe() -> None:
+    store = Failing()
+    with coordinator(store) as c, Client(c.endpoint) as client:
+        fake = Fake(c.endpoint, maps=1, hold=lambda key: key[2] == 3)
+        job = client.submit("fake", b"")
+        fake.run(lambda: bool(fake.kept))
+        seen = []
+        for update in client.watch(job):
+            seen.append(update.state)
+            if update.state == "finishing" and not store.full:
+                store.full = True
+                fake.hold = lambda key: False
+                fake.let_go()
+                deadline = time.monotonic() + 1.5
+                while time.monotonic() < deadline:
+                    fake.turn()
+                assert "ended" not in repr(store.lrange(f"job:{job}:log"))
+                store.full = False
+        assert seen[-1] == "done" and "ended" in repr(store.lrange(f"job:{job}:log"))
+        fake.close()
+
+
+@contextmanager
+def little_room(pid: int, size: int) -> Iterator[None]:
+    """While this lasts the process cannot let files grow beyond `size` bytes: SQLite sees failed writes, as on a full
+    disk."""
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    yield
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+
+
+def test_a_process_whose_disk_is_full_stays_up_and_goes_on(tmp_path: Path) -> None:
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # inherited: a failed write, not a signal
+    try:
+        process = Process(f"sqlite://{tmp_path}/state.db", tmp_path)
+    finally:
+        signal.signal(signal.SIGXFSZ, handler)
+    with Client(process.endpoint) as client:
+        kept = client.submit("fake", b"")
+        with little_room(process.process.pid, 4096):
+            with pytest.raises(Overloaded, match="store"):
+                client.submit("fake", b"x" * 100_000)
+            with pytest.raises(Overloaded, match="store"):
+                client.submit("fake", b"")
+            assert client.ping().jobs >= 1
+        with Working(Fake(process.endpoint)):
+            assert client.wait(kept, timeout=30).state == "done"
+        assert process.process.poll() is None
+    process.close()
+    store = open_store(f"sqlite://{tmp_path}/state.db")
+    assert "done" in repr(store.lrange(f"job:{kept}:log"))
+    store.close()
+
+
+def test_a_store_that_cannot_be_read_refuses_the_start() -> None:
+    store = MemoryStore()
+    store.set("format", b"99")
+    store.commit()
+    with pytest.raises(StoreError, match="layout b'99'"), coordinator(store):
+        pass
+    store.set("format", b"1")
+    store.set("job:1", b"\x93\xa4what\x01\x02")
+    store.commit()
+    with pytest.raises(StoreError, match="cannot read"), coordinator(store):
+        pass
+
+
+def test_the_journal_keeps_only_what_matters() -> None:
+    store = MemoryStore()
+    journal = Journal(store)
+    spec = JobSpec(1, "t", b"p")
+    lost = [Lost(1, 0, (index,), ()) for index in range(5)]
+    journal.append(Mark(1, 2))
+    journal.append(Admitted(1, spec, "token", 5.0))
+    journal.append(lost[0])
+    journal.commit()
+    journal.append(lost[1])
+    journal.append(lost[2])
+    journal.append(Mark(2, 3))
+    journal.commit()
+    assert store.llen("job:1:log") == 2  # one item a commit
+    assert list(Journal(store).read()) == [Mark(2, 3), Admitted(1, spec, "token", 5.0), *lost[:3]]
+    journal.append(lost[3])
+    journal.append(Trimmed(1))
+    journal.append(lost[4])
+    journal.commit()
+    assert list(Journal(store).read()) == [Mark(2, 3), Admitted(1, spec, "token", 5.0), lost[4]]
+    journal.append(Forgotten(1))
+    journal.commit()
+    assert list(Journal(store).read()) == [Mark(2, 3)]
