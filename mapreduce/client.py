@@ -1,9 +1,11 @@
 """Submit, watch and cancel jobs from Python.
 
     with Client("tcp://127.0.0.1:7077") as client:
-        job = client.submit("wordcount", encode_params({"paths": ["a.txt"]}))
+        job = client.submit("wordcount", msgspec.msgpack.encode({"paths": ["/data/book.txt"], "top": 5}))
         for update in client.watch(job):
             print(update.state, update.maps_done, "of", update.maps)
+
+(`mapreduce.run(job, engine="tcp://127.0.0.1:7077")` does this and decodes the result.)
 
 A client is one socket and belongs to the thread that made it; it has no thread of its own. It lives through a
 coordinator that is away for a while: a request that got no answer is sent again on a fresh socket (so that a late

@@ -94,6 +94,12 @@ class Fake:
         self._heard = time.monotonic()
         self.say(m.Hello(**fields | self._hello))
 
+    def connect_as_client(self) -> None:
+        """Speak as a client from now on."""
+        self.socket.close(0)
+        self.socket = sockets.dealer(self._context, self.endpoint)
+        self.say(m.ClientHello(m.PROTOCOL, __version__))
+
     def say(self, message: m.Message) -> None:
         sockets.send(self.socket, encode(message))
 
