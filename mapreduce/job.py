@@ -34,9 +34,11 @@ class Stage:
     (`ctx.state`) and for the next call of `next_stage`.
 
     Attributes:
-        splits: what the map tasks get, one each: small plain data. reduces: number of partitions, at least 1. It is a
-        property of the job, never of the number of workers, so that results do not
-            depend on where the job runs.
+        splits: what the map tasks get, one each: small plain data.
+        reduces: number of partitions, at least 1. It is a property of the job, never of the number of workers, so that
+            results do not depend on where the job runs.
+        share: which part of the whole job this stage is, as (from, to) between 0 and 1, for progress bars of jobs that
+            know; results do not depend on it.
     """
 
     splits: Sequence[Any]
@@ -48,6 +50,7 @@ class Stage:
     reduces: int = 4
     shared: Mapping[str, Any] = field(default_factory=dict)
     state: Any = None
+    share: tuple[float, float] | None = None
 
 
 class Outputs(Iterable[Pair]):

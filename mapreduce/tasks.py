@@ -82,6 +82,7 @@ class Plan:
     inputs: tuple[Ref, ...]
     last: bool
     counters: dict[str, int]
+    share: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,17 @@ def run_plan(env: Env, number: int, previous: Previous | None) -> Plan:
     for role in ("map", "combine", "partition", "reduce"):
         setup[role] = _method_name(env.job, stage, role)
     ref = _put(env, number, splits) if splits else None
-    return Plan(stage.name, len(splits), stage.reduces, codec.pack(setup), ref, tuple(inputs), False, {})
+    return Plan(
+        stage.name,
+        len(splits),
+        stage.reduces,
+        codec.pack(setup),
+        ref,
+        tuple(inputs),
+        False,
+        {},
+        stage.share or (0.0, 0.0),
+    )
 
 
 def run_map(env: Env, stage: LoadedStage, index: int) -> TaskResult:

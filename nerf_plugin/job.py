@@ -28,6 +28,20 @@ if TYPE_CHECKING:
     from nerf_plugin.datasets import Dataset
     from nerf_plugin.training import Settings
 
+TRAINING = ("grid", "rows", "round")
+TRAINED = (0.02, 0.6)
+SHARES = {
+    "prepare": (0.0, 0.02),
+    "depth": (0.6, 0.7),
+    "lattice": (0.7, 0.72),
+    "surface": (0.72, 0.8),
+    "charts": (0.8, 0.86),
+    "photos": (0.86, 0.9),
+    "bake": (0.9, 0.95),
+    "held-out views": (0.95, 1.0),
+}
+"""Which part of a job's time each stage takes, measured with the standard preset; for progress bars only."""
+
 
 @dataclass
 class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
@@ -102,8 +116,10 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
 
     def next_stage(self, history: History) -> Stage | None:
         last = history.last
-        if last is None:
-            return self.plan_prepare()
+        stage = self.plan_prepare() if last is None else self._follow(last)
+        return None if stage is None else replace(stage, share=self._share(stage))
+
+    def _follow(self, last: StageResult) -> Stage | None:
         return {
             "prepare": self.plan_grid,
             "grid": self.plan_rows,
@@ -117,6 +133,15 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
             "bake": self.plan_evaluation,
             "held-out views": lambda last: None,
         }[last.state["phase"]](last)
+
+    def _share(self, stage: Stage) -> tuple[float, float]:
+        """Which part of the job a stage is, as measured once; for progress bars only."""
+        if stage.state["phase"] in TRAINING:
+            begin, end = TRAINED
+            rounds = stage.state["round"], stage.state["round"] + (stage.state["phase"] == "round")
+            at, until = (begin + (end - begin) * self.trained(number) for number in rounds)
+            return at, until
+        return SHARES[stage.state["phase"]]
 
     def _after_round(self, last: StageResult) -> Stage:
         then = self.training_over(last)

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import click
@@ -21,38 +22,64 @@ class Display(Protocol):
     def update(self, update: Update) -> None: ...
 
 
+@dataclass
 class Pace:
-    """How fast a stage goes and when it will end, from the tasks done since it was first seen."""
+    """How fast a job goes and when it will end: the whole job where it says how far it is (`Stage.share`), else the
+    stage at hand. Rates are those since the job, or the stage, was first seen."""
 
-    def __init__(self) -> None:
-        self.stage = -1
-        self.began = 0.0
-        self.first = 0.0
+    share: float = 0.0
+    rate: str = ""
+    left: float | None = None
+    _began: tuple[int, float, float] = (-1, 0.0, 0.0)
+    _counted: tuple[float, int] | None = None
 
-    def see(self, update: Update, now: float) -> tuple[float, float, float, float | None]:
-        """(tasks done, tasks in all, tasks a second, seconds left or None)."""
-        total = float(update.maps + update.reduces)
-        done, stage = max(0.0, min(1.0, update.progress)) * total, update.stage
-        if update.whole > 0:
-            done, total, stage = update.whole * 100, 100.0, 0
-        if stage != self.stage or done < self.first:
-            self.stage, self.began, self.first = stage, now, done
-        rate = (done - self.first) / (now - self.began) if now > self.began else 0.0
-        return done, total, rate, (total - done) / rate if rate > 0 else None
+    def see(self, update: Update, now: float) -> None:
+        """Take an update into account."""
+        whole = update.whole > 0
+        self.share = max(0.0, min(1.0, update.whole if whole else update.progress))
+        stage = -2 if whole else update.stage
+        if stage != self._began[0] or self.share < self._began[2]:
+            self._began = (stage, now, self.share)
+        seconds, gained = now - self._began[1], self.share - self._began[2]
+        self.left = (1 - self.share) * seconds / gained if seconds > 0 and gained > 0 else None
+        tasks = (update.maps + update.reduces) * gained
+        self.rate = (
+            f"{tasks / seconds:.1f} tasks/s" if seconds > 0 and tasks and not whole else self._counter(update, now)
+        )
+
+    def _counter(self, update: Update, now: float) -> str:
+        """The rate of the counter that the job named first."""
+        name, value = next(iter(update.counters.items()), ("", 0))
+        if not name:
+            return ""
+        if self._counted is None:
+            self._counted = (now, value)
+        then, before = self._counted
+        return f"{name} {short((value - before) / (now - then))}/s" if now > then and value > before else ""
 
 
-def sentence(update: Update, pace: tuple[float, float, float, float | None]) -> str:
+def short(value: float) -> str:
+    """123, 12.3k, 1.2M."""
+    for unit in ("", "k", "M"):
+        if value < 1000:
+            return f"{value:.3g}{unit}"
+        value /= 1000
+    return f"{value:.3g}G"
+
+
+def sentence(update: Update, pace: Pace) -> str:
     """Where a job is, in one line of text."""
-    done, total, rate, left = pace
     parts = [f"{update.type}: {update.state}"]
+    if update.whole > 0:
+        parts[0] = f"{update.type}: {100 * pace.share:.0f} %"
     if update.stage_name not in ("", "main"):
         parts.append(update.stage_name)
-    if total:
+    if update.maps + update.reduces and not update.whole > 0:
         parts.append(f"{update.maps_done}/{update.maps} maps, {update.reduces_done}/{update.reduces} reduces")
-    if rate > 0 and done < total:
-        parts.append(f"{rate:.1f} tasks/s")
-    if left is not None and done < total:
-        parts.append(f"{duration(left)} left in this stage")
+    if pace.rate:
+        parts.append(pace.rate)
+    if pace.left is not None and pace.share < 1:
+        parts.append(f"{duration(pace.left)} left" + ("" if update.whole > 0 else " in this stage"))
     if update.retries:
         parts.append(f"{update.retries} retries")
     return ", ".join(parts) + (f" ({update.note})" if update.note else "") + f" [{duration(update.elapsed)}]"
@@ -67,10 +94,10 @@ class Lines:
 
     def update(self, update: Update) -> None:
         now = time.monotonic()
-        pace = self._pace.see(update, now)
+        self._pace.see(update, now)
         if now - self._told >= EVERY:
             self._told = now
-            click.echo(sentence(update, pace), err=True)
+            click.echo(sentence(update, self._pace), err=True)
 
 
 class Bar:
@@ -82,15 +109,16 @@ class Bar:
         self._pace = Pace()
 
     def update(self, update: Update) -> None:
-        done, total, rate, left = self._pace.see(update, time.monotonic())
+        pace = self._pace
+        pace.see(update, time.monotonic())
         name = update.stage_name if update.stage_name not in ("", "main") else update.state
         self._bars.update(
             self._task,
             description=f"{update.type} · {name}",
-            completed=done,
-            total=total or None,
-            rate=f"{rate:.1f}/s" if rate else "",
-            left=f"{duration(left)} left" if left is not None and done < total else "",
+            completed=100 * pace.share,
+            total=100 if pace.share else None,
+            rate=pace.rate,
+            left=f"{duration(pace.left)} left" if pace.left is not None and pace.share < 1 else "",
             note=f"{update.retries} retries " * bool(update.retries) + update.note,
         )
 
@@ -109,13 +137,13 @@ def display(name: str, quiet: bool = False) -> Iterator[Display]:
         yield Lines()
     else:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            MofNCompleteColumn(),
+            TaskProgressColumn(),
             TextColumn("{task.fields[rate]}", markup=False),
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]} {task.fields[note]}", markup=False),

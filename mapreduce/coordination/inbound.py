@@ -80,6 +80,7 @@ def planned(worker: str, message: m.Planned) -> ev.PlanDone:
         splits=output(message.splits),
         inputs=tuple(map(output, message.inputs)),
         last=message.last,
+        share=message.share,
     )
     return ev.PlanDone(worker, task(message.task), message.task.attempt, plan, message.counters)
 

@@ -105,6 +105,7 @@ def update(view: JobView, peers: Peers, nodes: Mapping[str, m.Node]) -> m.Update
         outputs=outputs,
         nodes=outbound.holders(outputs, nodes),
         progress=share,
+        whole=view.share[0] + share * (view.share[1] - view.share[0]),
         owner=view.spec.owner,
         priority=view.spec.priority,
     )

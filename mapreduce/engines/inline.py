@@ -48,7 +48,7 @@ class _Run:
         self._counters: dict[str, int] = {}
         self._started = time.time()
         self._tasks = 0
-        self._stage = (0, "", 0, 0)
+        self._stage = (0, "", 0, 0, (0.0, 0.0))
         self._done = [0, 0]
 
     def run(self) -> Result:
@@ -70,7 +70,7 @@ class _Run:
 
     def _run_stage(self, number: int, plan: tasks.Plan) -> tasks.Previous:
         env = self._env
-        self._stage, self._done = (number, plan.name, plan.maps, plan.reduces), [0, 0]
+        self._stage, self._done = (number, plan.name, plan.maps, plan.reduces, plan.share), [0, 0]
         stage = tasks.LoadedStage(env, number, plan.setup, plan.inputs, plan.splits, plan.reduces)
         maps = [self._count(0, tasks.run_map(env, stage, index)) for index in range(plan.maps)]
         outputs: list[Ref | None] = []
@@ -103,12 +103,14 @@ class _Run:
         self._tell("mapping", note, done / total if total else 0.0)
 
     def _tell(self, state: str, note: str = "", progress: float = 0.0) -> None:
-        number, name, maps, reduces = self._stage
+        number, name, maps, reduces, (begin, end) = self._stage
+        share = min(1.0, (sum(self._done) + progress) / ((maps + reduces) or 1))
         elapsed = time.time() - self._started
         self._on_update(
             Update(
                 1, type(self._env.job).name, state, number, name, maps, self._done[0], reduces, self._done[1],
-                1, 0, dict(self._counters), self._started, elapsed, note=note, progress=progress,
+                1, 0, dict(self._counters), self._started, elapsed, note=note, progress=share,
+                whole=begin + share * (end - begin),
             )
         )  # fmt: skip
 

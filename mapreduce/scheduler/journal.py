@@ -142,11 +142,11 @@ def _output(o: Sequence[Any]) -> Output:
 
 
 def _plan(p: Sequence[Any]) -> StagePlan:
-    return StagePlan(p[0], p[1], p[2], p[3], _output(p[4]), tuple(map(_output, p[5])), p[6])
+    return StagePlan(p[0], p[1], p[2], p[3], _output(p[4]), tuple(map(_output, p[5])), p[6], tuple(p[7]))
 
 
 def _pack_plan(p: StagePlan) -> tuple[Any, ...]:
-    return (p.name, p.maps, p.reduces, p.setup, tuple(p.splits), tuple(map(tuple, p.inputs)), p.last)
+    return (p.name, p.maps, p.reduces, p.setup, tuple(p.splits), tuple(map(tuple, p.inputs)), p.last, p.share)
 
 
 def _spec(s: Sequence[Any]) -> JobSpec:

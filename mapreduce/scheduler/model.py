@@ -69,6 +69,7 @@ class StagePlan:
     `inputs` are the blobs of earlier stages (with their holders) that this stage's tasks read as shared state; they are
     kept while the stage runs, and losing one rewinds the job. `splits` holds all splits of the stage, and is kept
     likewise. maps == 0 and reduces == 0 with `last` set means: no further stage, run FINISH with `inputs` at hand.
+    `share` is the part of the whole job that the stage is, (from, to), for people; (0, 0) when the job did not say.
     """
 
     name: str
@@ -78,6 +79,7 @@ class StagePlan:
     splits: Output = NOTHING
     inputs: tuple[Output, ...] = ()
     last: bool = False
+    share: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ class JobView:
     state: JobState
     stage: int
     stage_name: str
+    share: tuple[float, float]
     maps: int
     maps_done: int
     reduces: int
@@ -138,6 +139,7 @@ def view(job: Job, now: float) -> JobView:
         state=job.state,
         stage=job.number,
         stage_name=plan.name if plan is not None else "",
+        share=plan.share if plan is not None else (0.0, 0.0),
         maps=plan.maps if plan is not None else 0,
         maps_done=stage.maps.done if stage is not None else 0,
         reduces=plan.reduces if plan is not None else 0,

@@ -125,6 +125,7 @@ class Planned(Message, tag="planned"):
     inputs: tuple[Ref, ...]
     last: bool
     counters: dict[str, int] | None = None
+    share: tuple[float, float] = (0.0, 0.0)
 
 
 class Finished(Message, tag="finished"):
@@ -363,6 +364,7 @@ class Update(Message, tag="update"):
     outputs: tuple[Ref | None, ...] = ()
     nodes: tuple[Node, ...] = ()
     progress: float = 0.0
+    whole: float = 0.0
     owner: Name = ""
     priority: int = 0
 

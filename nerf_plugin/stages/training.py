@@ -110,6 +110,14 @@ class TrainingStages:
             state["curve"] = [*state["curve"], [totals["rays"], error]][-CURVE_POINTS:]
         return state
 
+    def trained(self, rounds: int) -> float:
+        """Which part of the training's rays the first `rounds` rounds trace."""
+        done = 0
+        for level in self.settings.levels:
+            done += min(rounds, level.rounds) * level.rays
+            rounds = max(0, rounds - level.rounds)
+        return done / self.settings.rays
+
     def training_over(self, last: StageResult) -> str:
         """What follows a committed round: "round", "grid" (the next level) or "done"."""
         finished = last.state["round"] + 1
