@@ -26,11 +26,11 @@ def faces(out: Path, count: int, seed: int, size: int, views: int, test_views: i
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    from nerf_plugin.console import Pictures
-    from nerf_plugin.faces import generate
+    from nerf_plugin.console import Progress
+    from nerf_plugin.faces.capture import BUILDING, generate
 
     out.mkdir(parents=True, exist_ok=True)
-    with Pictures("faces", count * (views + test_views)) as pictures, ThreadPoolExecutor(jobs) as pool:
+    with Progress("faces", count * (BUILDING + views + test_views)) as progress, ThreadPoolExecutor(jobs) as pool:
         pending = {
             index: pool.submit(
                 generate,
@@ -39,13 +39,13 @@ def faces(out: Path, count: int, seed: int, size: int, views: int, test_views: i
                 size=size,
                 views=views,
                 test_views=test_views,
-                progress=pictures.advance,
+                progress=progress.advance,
             )
             for index in range(count)
         }
         try:
             for index, job in pending.items():
-                pictures.say(f"{job.result()} (seed {seed + index})")
+                progress.say(f"{job.result()} (seed {seed + index})")
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -11,21 +11,26 @@ from typing import Any
 EVERY = 5.0
 
 
-class Pictures:
-    """Counts things done out of `total`; to be used in a `with`. Safe to advance from several threads."""
+class Progress:
+    """Counts work done out of `total`; to be used in a `with`. Safe to advance from several threads."""
 
     def __init__(self, what: str, total: int) -> None:
         self.what, self.total, self.done = what, total, 0
         self._lock, self._start, self._told = threading.Lock(), time.monotonic(), time.monotonic()
         self._bar: Any = None
 
-    def __enter__(self) -> Pictures:
+    def __enter__(self) -> Progress:
         if sys.stderr.isatty():
+            from rich import progress as bars
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._bar = Progress(*columns, console=Console(stderr=True))
+            columns = (
+                bars.TextColumn("{task.description}"),
+                bars.BarColumn(),
+                bars.TaskProgressColumn(),
+                bars.TimeRemainingColumn(),
+            )
+            self._bar = bars.Progress(*columns, console=Console(stderr=True))
             self._bar.start()
             self._task = self._bar.add_task(self.what, total=self.total)
         return self
@@ -46,11 +51,8 @@ class Pictures:
             elif now - self._told >= EVERY:
                 self._told = now
                 left = (now - self._start) / self.done * (self.total - self.done)
-                print(
-                    f"{self.what}: {self.done} of {self.total} pictures, about {left:.0f} s left",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                share = f"{100 * self.done / self.total:.0f} %"
+                print(f"{self.what}: {share} done, about {left:.0f} s left", file=sys.stderr, flush=True)
 
     def say(self, line: str) -> None:
         """A line of result, to standard output."""

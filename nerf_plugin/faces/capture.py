@@ -32,6 +32,7 @@ from nerf_plugin.mesh.surface import Mesh
 ANGLE_X = 0.6911112070083618
 DISTANCE = 3.25
 POINTS = 120_000
+BUILDING = 100  # how many pictures' time it takes to sculpt and paint a head, for progress
 _GOLDEN = math.pi * (3 - math.sqrt(5))
 
 
@@ -62,7 +63,8 @@ def generate(
 ) -> Path:
     """One face as a capture in folder `out`; the same bytes for the same arguments.
 
-    `size`: pixels a side. `spacing`: see `model.build`. `progress` is called with the number of pictures just finished.
+    `size`: pixels a side. `spacing`: see `model.build`. `progress` is called with the work just
+    done, in pictures' worth (BUILDING for the head itself).
     Replaces an earlier face at `out`; raises DatasetError when something else lies there. Returns `out`.
     """
     out = Path(out)
@@ -73,6 +75,8 @@ def generate(
     (work / "gt").mkdir(parents=True)
     who = draw(seed)
     model = build(who, spacing)
+    if progress is not None:
+        progress(BUILDING)
     studio = Studio(model.fine_vertices, model.fine_faces, model.colours)
     points, normals, rgb = _surface_points(model, seed)
     seen, depths = np.zeros(len(points), np.int16), np.zeros((test_views, size, size), np.float32)

@@ -31,7 +31,7 @@ def _corner(i, j, k, seed, x, y, z):
     return (u if (h & np.uint32(1)) == 0 else -u) + (v if (h & np.uint32(2)) == 0 else -v)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def noise1(x, y, z, seed):
     """Noise at one point; about -1..1, zero at integer lattice points, features of size one."""
     fx, fy, fz = np.floor(x), np.floor(y), np.floor(z)
@@ -56,7 +56,7 @@ def noise1(x, y, z, seed):
     return abcd + w * (efgh - abcd)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _fbm(points, octaves, seed, out):
     for n in range(len(points)):
         x, y, z, size, total = points[n, 0], points[n, 1], points[n, 2], 1.0, 0.0

@@ -34,7 +34,7 @@ def axis_samples(
     return np.append(np.concatenate(blocks), at)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _distance(program, x, y, z, layers, d):
     _run(program, x, y, z, d)
     low = d[0]
@@ -43,7 +43,7 @@ def _distance(program, x, y, z, layers, d):
     return low
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _sample(program, xs, ys, zs, layers, step):
     nx, ny, nz = len(xs), len(ys), len(zs)
     out = np.zeros((nx, ny, nz), np.float32)
@@ -77,7 +77,7 @@ def extract(
     return np.stack(list(axes), 1), faces
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _trilinear(volume, low, step, x, y, z):
     x, y, z = (x - low) / step, (y - low) / step, (z - low) / step
     n = volume.shape[0] - 1.001
@@ -91,7 +91,7 @@ def _trilinear(volume, low, step, x, y, z):
     return (a * (1 - y) + b * y) * (1 - x) + (c * (1 - y) + d * y) * x
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _light(program, layers, volume, low, step, points, keys, normals, occlusion, shadow):
     d = np.empty(REGISTERS)
     for n in range(len(points)):

@@ -12,7 +12,9 @@ from nerf_plugin.commands import faces, nerf
 from nerf_plugin.datasets import load
 
 
-def test_faces_writes_captures_with_their_seeds(tmp_path):
+def test_faces_writes_captures_with_their_seeds(tmp_path, monkeypatch):
+    monkeypatch.setattr("nerf_plugin.faces.model.FINE", 0.016)
+    monkeypatch.setattr("nerf_plugin.faces.model.COARSE", 0.026)
     options = ["--count", "2", "--seed", "5", "--size", "32", "--views", "3", "--test-views", "1", "--jobs", "2"]
     result = CliRunner().invoke(faces, [str(tmp_path / "out"), *options])
     assert result.exit_code == 0, result.output
