@@ -13,6 +13,7 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import accumulate
 
 from .model import JobSpec, JobState, Kind, Output, StagePlan, TaskError
@@ -41,6 +42,12 @@ class Stage:
         self.lost_at: dict[str, float] = {}
         self.reports: dict[str, int] = {}
         self.offsets: dict[int, array[int]] = {}
+
+    def carry_over(self, old: Stage, fence: int) -> None:
+        """The same stage was planned again, because only its splits were lost: what is done stays done."""
+        self.maps, self.reduces, self.counters = old.maps, old.reduces, old.counters
+        for phase in (self.maps, self.reduces):
+            phase.renew(fence)
 
     def segments(self, partition: int) -> Iterator[tuple[int, Output, int, int]]:
         """What reduce task `partition` reads: (map index, output, byte offset, byte size) in map order, empty ones
@@ -71,6 +78,7 @@ class Job:
         self.state = JobState.PLANNING
         self.stage: Stage | None = None
         self.ahead: StagePlan | None = None  # the plan that said `last`
+        self.kept: Stage | None = None  # the first stage, while it is planned again for its splits
         self.totals: Counts = {}
         self.extra: Counts = {}  # of the last PLAN and of FINISH
         self.fence, self.since = fence, fence if since is None else since
@@ -208,6 +216,9 @@ class Job:
         self.units.update({(number, Kind.MAP): None, (number, Kind.REDUCE): None})
         if before is not None and before.plan.name == plan.name:
             self.stage.maps.seconds, self.stage.reduces.seconds = before.maps.seconds, before.reduces.seconds
+        kept, self.kept = self.kept, None
+        if kept is not None and number == 0 and replace(plan, splits=kept.plan.splits) == kept.plan:
+            self.stage.carry_over(kept, self.fence)
         self._recall(self.stage.maps)
         self._recall(self.stage.reduces)
         self.stage.maps.open()
@@ -247,11 +258,14 @@ class Job:
         self.settle()
 
     def rewind(self, fence: int, why: str) -> None:
-        """Start over. The caller has aborted all attempts."""
+        """Start over. The caller has aborted all attempts. The first stage reads nothing but its splits: what it has
+        done is good when it is planned again."""
         self.tell(f"rewind: {why}")
         self.move(JobEvent.REWOUND)
         for phase in self.phases():
             self._remember(phase)
+        first = self.stage is not None and self.stage.number == 0
+        self.kept = self.stage if first else None
         self.stage = self.ahead = None
         self.totals, self.extra = {}, {}
         self.blocked, self.units = {}, {}
@@ -273,7 +287,7 @@ class Job:
             self.outputs = tuple(output for output in self.stage.reduces.outputs if output is not None)
         self.elapsed = now - self.began
         self.stage_at_end = number
-        self.stage = self.control = self.ahead = None
+        self.stage = self.control = self.ahead = self.kept = None
         self.blocked = {}
 
     def _remember(self, phase: Phase) -> None:

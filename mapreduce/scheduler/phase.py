@@ -116,6 +116,14 @@ class Phase:
             self.states = self.states.translate(_CLOSE)
             self.ready = 0
 
+    def renew(self, fence: int) -> None:
+        """Go on under another fence, with nothing running; failures are forgiven."""
+        self.close()
+        self.base = self.since = fence << FENCE_SHIFT
+        for charge in self.charges.values():
+            charge.failures = 0
+            charge.workers.clear()
+
     # ------------------------------------------------------------------------------------------------ one task
 
     def move(self, index: int, event: TaskEvent) -> None:

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from . import dispatch
 from .events import Accepted, CancelRequested, Diverged, FinishDone, PlanDone, Rejected, Release, Submitted, TasksDone
-from .jobs import Job, add_counts
-from .journal import Admitted, Done, Ended, Forgotten, Planned, Trimmed
+from .jobs import Job, Stage, add_counts
+from .journal import Admitted, Done, Ended, Forgotten, Lost, Planned, Trimmed
 from .model import NOTHING, JobState, Kind, Output, StagePlan, TaskError
 from .phase import Phase
 from .state import State
@@ -170,15 +170,50 @@ def plan_done(s: State, worker: Worker, event: PlanDone) -> None:
     for output in (plan.splits, *plan.inputs):
         if output.blob is not None:
             s.fleet.expect(output.node, s.now)
+    kept = job.kept
+    if kept is not None:
+        drop_lost(s, kept)
     job.planned(plan, job.fence)
     add_counts(job.extra if plan.last else job.totals, event.counters or {})
     if not plan.last:
         s.persist(Trimmed(job.id))
     s.persist(Planned(job.id, task.stage, plan, job.fence, dict(job.extra if plan.last else job.totals), job.rewinds))
+    if kept is not None and job.stage is not None and job.stage.maps is kept.maps:
+        commit_again(s, job, kept)
     units = job.outgrown()
     if units:
         s.out.append(Release(job.id, units))
     moved(s, job)
+
+
+def drop_lost(s: State, stage: Stage) -> None:
+    """Of a stage that is planned again, the outputs whose nodes went away in the meantime."""
+    for phase in (stage.maps, stage.reduces) if stage.plan.reduces else ():
+        for node in dict.fromkeys(output.node for output in phase.outputs if output is not None):
+            if node and node not in s.fleet.nodes:
+                for index in phase.held_at(node):
+                    phase.lose(index)
+
+
+def commit_again(s: State, job: Job, stage: Stage) -> None:
+    """The journal was trimmed with the plan: say again what is done. Tasks that were done and lost are said to be
+    both, because their counters are in."""
+    counters = stage.counters
+    lost: list[tuple[int, ...]] = []
+    for phase in (stage.maps, stage.reduces):
+        again = sorted(index for index in phase.redone if phase.outputs[index] is None)
+        lost.append(tuple(again))
+        nodes: dict[str, list[int]] = {"": again} if again else {}
+        for index, output in enumerate(phase.outputs):
+            if output is not None:
+                nodes.setdefault(output.node if output.blob is not None else "", []).append(index)
+        for node, indexes in nodes.items():
+            outputs = [phase.outputs[index] or NOTHING for index in indexes] if node else []
+            blobs, sizes = tuple(output.blob for output in outputs), tuple(output.sizes for output in outputs)
+            s.persist(Done(job.id, phase.stage, phase.kind, node, tuple(indexes), blobs, sizes, dict(counters)))
+            counters = {}
+    if any(lost):
+        s.persist(Lost(job.id, stage.number, lost[0], lost[1]))
 
 
 def check_plan(plan: StagePlan, most: int) -> str:

@@ -410,6 +410,41 @@ def test_lost_splits_matter_only_while_maps_need_them():
         assert desk.scheduler.snapshot(1).rewinds == rewinds
 
 
+def test_what_the_first_stage_did_survives_the_loss_of_its_splits():
+    desk = Desk(lease=1000.0, node_grace=1.0)
+    desk.join("w", "n")
+    desk.submit()
+    desk.join("v", "m")
+    desk.do(ev.WorkerDraining("w"))
+    desk.planned(splits_on("n"))
+    desk.done("v", sizes=(5,), counters=({"records": 1},))
+    desk.do(ev.WorkerLeft("w"))
+    desk.tick(after=2.0)
+    assert desk.state() == "planning"
+    desk.planned(splits_on("m"), "v")
+    for standing in (desk, desk.restart()):
+        view = standing.scheduler.snapshot(1)
+        assert (view.maps_done, view.counters) == (1, {"records": 1})
+        assert standing.scheduler.stage(1, 0).splits.node == "m"
+    assert [task.index for task, _ in desk.held["v"]] == [1]
+    desk.done("v", sizes=(5,), counters=({"records": 1},))
+    assert desk.state() == "reducing" and desk.scheduler.snapshot(1).counters == {"records": 2}
+
+
+def test_unless_the_plan_is_another_one():
+    desk = Desk(lease=1000.0, node_grace=1.0)
+    desk.join("w", "n")
+    desk.submit()
+    desk.join("v", "m")
+    desk.do(ev.WorkerDraining("w"))
+    desk.planned(splits_on("n"))
+    desk.done("v", sizes=(5,))
+    desk.do(ev.WorkerLeft("w"))
+    desk.tick(after=2.0)
+    desk.planned(StagePlan("s", 3, 1, b""), "v")
+    assert desk.scheduler.snapshot(1).maps_done == 0
+
+
 def test_maps_that_must_run_again_without_their_splits_rewind():
     desk = Desk(lease=1000.0, node_grace=1.0)
     desk.join("w", "n")

@@ -23,9 +23,10 @@ def require(holds: bool, promise: str, *what: object) -> None:
 class Fence:
     """Which attempts may still bring a result: a second opinion, from the events and actions alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         self.valid: dict[tuple[TaskId, int], str] = {}
         self.draining: set[str] = set()
+        self.ledger = ledger
 
     def hear(self, event: ev.Event, actions: list[ev.Action], known: bool) -> None:
         """Keep the books for one event; raises Wrong for a result that should not have counted, or a job that is none
@@ -33,7 +34,9 @@ class Fence:
         aborted = {(action.worker, task) for action in actions if isinstance(action, ev.Abort) for task in action.tasks}
         if isinstance(event, ev.WorkerJoined):
             for task, attempt in event.running:
-                if (event.worker, (task, attempt)) not in aborted:
+                if known and (event.worker, (task, attempt)) not in aborted:
+                    floor = self.ledger.floors.get(task.job, 0)
+                    require(attempt > floor, "what ran before a rewind is not taken over", event.worker, task, attempt)
                     self.valid[task, attempt] = event.worker
         elif isinstance(event, ev.WorkerDraining) and known:
             self.draining.add(event.worker)
@@ -90,6 +93,7 @@ class Ledger:
         self.done: dict[int, set[tuple[int, int, int]]] = {}
         self.numbers: dict[TaskId, int] = {}
         self.ended: set[int] = set()
+        self.floors: dict[int, int] = {}
 
     def take(self, record: journal.Record) -> None:
         if isinstance(record, journal.Mark):
@@ -116,6 +120,7 @@ class Ledger:
                     done.discard((record.stage, kind, index))
         elif isinstance(record, journal.Rewound):
             done.clear()
+            self.floors[record.job] = record.fence << 16
         elif isinstance(record, journal.Ended):
             self.ended.add(record.job)
             require(record.state in (JobState.DONE, JobState.FAILED, JobState.CANCELLED), "jobs end in an end", record)

@@ -47,7 +47,7 @@ class Coordinator:
         self.scheduler: Scheduler | None = Scheduler(settings)
         self.store: list[bytes] = []
         self.ledger = Ledger()
-        self.fence = Fence()
+        self.fence = Fence(self.ledger)
         self.inbox: list[tuple[ev.Event, Any, int]] = []
         self.turning = False
         self.assigned: list[tuple[TaskId, int]] = []
@@ -238,7 +238,7 @@ class Coordinator:
 
     def restart(self) -> None:
         self.scheduler = self.restored()
-        self.fence = Fence()
+        self.fence = Fence(self.ledger)
         invariants.check(self.scheduler.state)
         self.world.note("coordinator restarted")
 

@@ -60,7 +60,7 @@ def draw(seed: int, type: str, rng: random.Random) -> Shape:
     """A job at random; now and then with empty stages, failing tasks, or none at all."""
     stages = []
     for _ in range(rng.choice((1, 1, 2, 2, 3, 4))):
-        maps, reduces = rng.choice((0, 1, 2, 3, 5, 9)), rng.choice((0, 1, 1, 2, 3, 5))
+        maps, reduces = rng.choice((0, 1, 2, 3, 5, 9, 20)), rng.choice((0, 1, 1, 2, 3, 5))
         stages.append((maps, reduces, rng.choice(("nothing", "outputs", "outputs", "both"))))
     keys = [(n, MAP, i) for n, s in enumerate(stages) for i in range(s[0])]
     keys += [(n, REDUCE, i) for n, s in enumerate(stages) for i in range(s[1])]

@@ -244,6 +244,18 @@ def mark_not_committed() -> Any:
 
 
 @bug
+def kept_results_not_committed_again() -> Any:
+    """What the first stage had done survives the loss of its splits, but not a restart after it."""
+    return patch.object(progress, "commit_again", nothing)
+
+
+@bug
+def kept_outputs_believed() -> Any:
+    """A first stage that is planned again counts on outputs that were lost in the meantime."""
+    return patch.object(progress, "drop_lost", nothing)
+
+
+@bug
 def tokens_forgotten() -> Any:
     """A submission that is repeated makes another job."""
 

@@ -17,7 +17,6 @@ from .schedule import simulate
 SCHEDULES, BLOCK = 2_000, 100
 WITHIN = 60
 SLOW = {
-    "adopts_anything",
     "cancel_does_not_abort",
     "closed_phases_hand_out",
     "control_numbers_start_again",
