@@ -6,6 +6,7 @@
     job:<id>:log        what happened since, oldest first: one item for what one turn of the loop had to say
     nodes               name -> where a node's blobs are (a node's outputs matter before its worker has come back)
     types               name -> version of every job type that some worker ever offered
+    synced              when a commit was last made only to be synced
     workers             the workers that are connected; after a restart, those to wait for
 
 A record is packed to plain values (`scheduler.journal.pack`) and these to msgpack. All that one turn appends to a job's
@@ -15,12 +16,13 @@ the same commit.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import msgspec
 
 from ..errors import StoreError
-from ..scheduler.events import Accepted, Action, JobChanged, Release
+from ..scheduler.events import Accepted, Action, JobChanged
 from ..scheduler.journal import Admitted, Forgotten, Mark, Record, Trimmed, pack, unpack
 from ..store import FORMAT, Store
 from ..wire.messages import Node
@@ -36,7 +38,9 @@ class Journal:
     def __init__(self, store: Store):
         self._store = store
         self._logs: dict[int, list[object]] = {}
-        self._synced = True
+        self._sync = False
+        self.synced = True
+        """Whether all that was committed survives a power cut."""
         self.trouble = ""
         """Why the store cannot be written; empty while it can."""
         found = store.get("format")
@@ -71,10 +75,15 @@ class Journal:
             log.append(pack(record))
 
     def depends(self, action: Action) -> None:
-        """An action that tells the world something it may build on, or deletes something, waits for a synced commit. A
-        power cut may take any other record: its task would run again, with the same result."""
-        if isinstance(action, (Accepted, Release)) or (isinstance(action, JobChanged) and action.state.value in _ENDS):
-            self._synced = False
+        """What tells the world something that it may build on waits for a synced commit. A power cut may take any other
+        record: its task would run again, with the same result."""
+        if isinstance(action, Accepted) or (isinstance(action, JobChanged) and action.state.value in _ENDS):
+            self._sync = True
+
+    def force(self) -> None:
+        """Let the next commit be a synced one, even if there is nothing else to write."""
+        self._sync = True
+        self._store.set("synced", b"%d" % time.time_ns())
 
     def remember_node(self, node: Node) -> None:
         """Keep where a node's blobs are."""
@@ -113,11 +122,11 @@ class Journal:
             self._store.rpush(f"job:{job}:log", _encode(records))
         self._logs.clear()
         try:
-            self._store.commit(sync=not self._synced)
+            self._store.commit(sync=self._sync)
         except StoreError as error:
             self.trouble = str(error)
             raise
-        self._synced = True
+        self.synced, self._sync = self._sync, False
         self.trouble = ""
 
     # ------------------------------------------------------------------------------------------------------ reading

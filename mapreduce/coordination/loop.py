@@ -49,6 +49,8 @@ TICK = 0.25
 """Seconds between ticks of the scheduler, fewer where heartbeats are quicker."""
 RETRY_STORE = 1.0
 """Seconds between attempts to commit to a store that failed."""
+RELEASE = 1.0
+"""Seconds that the deletion of blobs waits for a commit that is synced anyhow, before it asks for one."""
 REJOIN = 3.0
 """Seconds that a restarted coordinator hands nothing out while workers it knew are not back: they hold tasks."""
 REFUSALS = 20
@@ -74,7 +76,8 @@ class Coordinator:
         self._stopping = False
         self._accepted: list[ev.Accepted] = []
         self._beats: dict[bytes, WorkerPeer] = {}
-        self._retry_at = self._tick_at = 0.0
+        self._releases: list[ev.Release] = []
+        self._release_at = self._retry_at = self._tick_at = 0.0
         self._malformed = 0
         now = time.monotonic()
         self.scheduler.restore(self.journal.read(), now)
@@ -327,11 +330,9 @@ class Coordinator:
                     self.peers.drop_worker(peer)
                     self.journal.forget_worker(peer.hello.worker)
                     self.post.later(peer.id, m.Reregister())
-            case ev.Release(job, units):
-                for peer in self.peers.workers.values():
-                    if not units:
-                        peer.told.pop(job, None)
-                    self.post.later(peer.id, m.Release(job, units))
+            case ev.Release():
+                self._releases.append(action)
+                self._release_at = self._release_at or now + RELEASE
             case ev.Diverged(task, first, second):
                 log.error(
                     "two attempts of %s gave different bytes (%s on %s, %s on %s): the job type is not deterministic",
@@ -344,6 +345,8 @@ class Coordinator:
         """The end of a turn: one commit, then all that waited for it."""
         if self.journal.dirty and not (self.journal.trouble and now < self._retry_at):
             self._commit(now)
+        if self._releases and not self.journal.trouble:
+            self._release(now)
         safe = not self.journal.trouble
         if safe:
             accepted, self._accepted = self._accepted, []
@@ -356,6 +359,22 @@ class Coordinator:
             self.post.say(worker.id, m.Ack(worker.acked), now)
         self._beats.clear()
         self.desk.tell_watchers(now)
+
+    def _release(self, now: float) -> None:
+        """Let the nodes delete what nothing refers to. What a power cut could bring back must not be deleted; but no
+        round of a job should wait for a disk's fsync only because blobs of the last one may go."""
+        if not self.journal.synced:
+            if now >= self._release_at:
+                self.journal.force()
+                self._commit(now)
+            if not self.journal.synced or self.journal.trouble:
+                return
+        releases, self._releases, self._release_at = self._releases, [], 0.0
+        for action in releases:
+            for peer in self.peers.workers.values():
+                if not action.units:
+                    peer.told.pop(action.job, None)
+                self.post.later(peer.id, m.Release(action.job, action.units))
 
     def _commit(self, now: float) -> None:
         before = self.journal.trouble

@@ -175,3 +175,38 @@ def test_the_journal_keeps_only_what_matters() -> None:
     journal.append(Forgotten(1))
     journal.commit()
     assert list(Journal(store).read()) == [Mark(2, 3)]
+
+
+class Recording(MemoryStore):
+    """A store that remembers which of its commits were synced ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.synced: list[bool] = []
+
+    def commit(self, sync: bool = True) -> None:
+        if self.pending:
+            self.synced.append(sync)
+        super().commit(sync)
+
+
+def test_only_what_is_told_to_someone_waits_for_the_disk() -> None:
+    """A job of many rounds: an fsync for its acceptance, one for its end, at most one a second for its deletions."""
+    store = Recording()
+    with coordinator(store) as c, Client(c.endpoint) as client:
+        fake = Fake(c.endpoint, maps=5, stages=20)
+        with Working(fake):
+            client.wait(client.submit("fake", b""), timeout=30)
+        assert sum(store.synced) < 10 < 60 < len(store.synced)
+        assert any(release.units for release in fake.released)
+
+
+def test_blobs_are_deleted_though_nothing_else_asks_for_an_fsync() -> None:
+    store = Recording()
+    with coordinator(store) as c, Client(c.endpoint) as client:
+        fake = Fake(c.endpoint, maps=5, stages=2, hold=lambda key: key[:3] == (1, 1, MAP))
+        client.submit("fake", b"")
+        fake.run(lambda: bool(fake.released))
+        assert fake.kept and (0, MAP) in fake.released[0].units
+        assert store.synced[-1] or store.synced[-2]
+        fake.close()
