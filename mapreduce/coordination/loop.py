@@ -364,10 +364,11 @@ class Coordinator:
         """Let the nodes delete what nothing refers to. What a power cut could bring back must not be deleted; but no
         round of a job should wait for a disk's fsync only because blobs of the last one may go."""
         if not self.journal.synced:
-            if now >= self._release_at:
-                self.journal.force()
-                self._commit(now)
-            if not self.journal.synced or self.journal.trouble:
+            if now < self._release_at:
+                return
+            self.journal.force()
+            self._commit(now)
+            if self.journal.trouble:
                 return
         releases, self._releases, self._release_at = self._releases, [], 0.0
         for action in releases:
