@@ -160,6 +160,8 @@ def speculate(s: State) -> None:
             job = s.jobs[phase.job]
             if job.state not in (JobState.MAPPING, JobState.REDUCING) or job.blocked or phase.ready:
                 continue
+            if phase is not job.open:
+                continue  # a reduce that outlived the loss of a map: another one could not read everything
             if not phase.seconds or phase.done < s.settings.straggler_after * phase.count:
                 continue
             late = max(s.settings.straggler * phase.seconds, s.settings.straggler_floor)

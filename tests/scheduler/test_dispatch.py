@@ -3,7 +3,7 @@
 from mapreduce.scheduler import events as ev
 from mapreduce.scheduler.model import StagePlan
 
-from .desk import MAP, Desk, mapping
+from .desk import MAP, REDUCE, Desk, mapping
 
 
 def maps(desk, worker="w"):
@@ -196,6 +196,25 @@ def test_a_backup_goes_on_when_the_first_dies():
     assert desk.held[other] == held and not desk.all(ev.Assign)
     desk.done(other)
     assert desk.scheduler.snapshot(1).maps_done == 4
+
+
+def test_no_backup_for_a_reduce_whose_maps_are_lost():
+    """It may have read everything, and goes on; a second one could not."""
+    desk = mapping(1, 4, node_grace=1.0, lease=1000.0)
+    desk.done(sizes=(5, 5, 5, 5))
+    desk.join("v", "m")
+    for _ in range(3):
+        desk.done("w", kind=REDUCE, after=0.1)
+    (slow,) = desk.held["v"]
+    desk.do(ev.WorkerLeft("w", "killed"))
+    desk.tick(after=2.0)
+    assert desk.state() == "mapping"
+    desk.join("u", "k", slots=2)
+    for _ in range(8):
+        desk.beat("v", after=0.5)
+        desk.beat("u")
+        desk.tick()
+    assert [task.kind for task, _ in desk.held["u"]] == [MAP] and desk.held["v"] == [slow]
 
 
 def test_no_backups_when_told_so():
