@@ -3,6 +3,7 @@
     stage     map task                  shared state, read-only             reduce or plan
     depth     depth_task (a camera)     field                               plan_task: lattice and bricks
     surface   block_task (a block)      depth views, plan                   surface_task: one mesh within the budget
+    outlines  outline_task (a view)     mesh                                settle_task: the mesh, moved; chunks
     charts    chart_task (a chunk)      mesh                                atlas_task: texture coordinates
     photos    photo_task (a view)       mesh                                -
     bake      bake_task (a band)        mesh, atlas, photo views, field     texture_task: the texture
@@ -33,6 +34,7 @@ from nerf_plugin.mesh import Mesh, MeshError, color_vertices, decimate, keep_com
 from nerf_plugin.mesh.colors import surface_colors
 from nerf_plugin.mesh.fusion import depth_view, fuse_block, plan_blocks, plan_lattice
 from nerf_plugin.mesh.onset import choose_views, onset_depth
+from nerf_plugin.mesh.silhouette import outline, settle
 from nerf_plugin.texture import assemble, atlas_chunks, bake_band, bake_bands, chart_chunk, pack_charts, photo_view
 from nerf_plugin.texture.atlas import Atlas
 
@@ -105,11 +107,8 @@ def block_task(views: Sequence[Arrays], plan: Arrays, block: Arrays) -> Arrays:
     return fuse_block(views, plan, block)
 
 
-def surface_task(
-    parts: Sequence[Arrays], field: Any, settings: AvatarSettings
-) -> tuple[Arrays, list[np.ndarray], Arrays]:
-    """(the mesh with vertex colours, the chunks to chart, facts about the surface). The mesh is a closed 2-manifold in
-    one piece."""
+def surface_task(parts: Sequence[Arrays], settings: AvatarSettings) -> tuple[Arrays, Arrays]:
+    """(the mesh, facts about the surface). It is a closed 2-manifold in one piece, within the face budget."""
     whole = merge(parts)
     mesh = keep_components(whole)
     dropped = mesh.info["components_dropped"]
@@ -117,8 +116,25 @@ def surface_task(
     facts = require_solid(mesh)
     if facts["components"] != 1:
         raise MeshError(f"the surface fell into {facts['components']} pieces; this is a defect, please report it")
-    mesh = color_vertices(field, mesh)
-    return mesh_arrays(mesh), atlas_chunks(mesh), {**facts, "pieces_dropped": dropped, "faces_before": len(whole.faces)}
+    return mesh_arrays(mesh), {**facts, "pieces_dropped": dropped, "faces_before": len(whole.faces)}
+
+
+def outline_tasks(cameras: Sequence[Any], settings: AvatarSettings) -> list[int]:
+    """Which photos' outlines are asked: at most five eighths of `settings.views`, spread out."""
+    return choose_views(cameras, max(1, settings.views * 5 // 8))
+
+
+def outline_task(mesh: Arrays, photo: np.ndarray, camera: Any, field: Any) -> Arrays:
+    """What the outline in one photo (H,W,4) uint8 says about the surface; nothing where the photo has no mask."""
+    return outline(mesh_of(mesh), photo[..., 3], camera, 0.3 * field.voxel)
+
+
+def settle_task(mesh: Arrays, parts: Sequence[Arrays], field: Any) -> tuple[Arrays, list[np.ndarray], Arrays]:
+    """(the mesh, moved to the outlines and with vertex colours; the chunks to chart; facts)."""
+    moved = settle(mesh_of(mesh), parts, field.voxel)
+    colored = color_vertices(field, moved)
+    facts = {name: value / field.voxel for name, value in moved.info.items() if name.startswith("outline_")}
+    return mesh_arrays(colored), atlas_chunks(colored), {**facts, "volume": moved.volume(), "area": moved.area()}
 
 
 def chart_task(mesh: Arrays, rows: np.ndarray) -> Arrays:
@@ -236,8 +252,12 @@ def build_local(
     tick("plan")
     parts = [block_task(views, plan, block) for block in blocks]
     tick("blocks")
-    mesh, chunks, facts = surface_task(parts, field, settings)
+    mesh, facts = surface_task(parts, settings)
     tick("surface")
+    outlines = [outline_task(mesh, photos[i], cameras[i], field) for i in outline_tasks(cameras, settings)]
+    tick("outlines")
+    mesh, chunks, more = settle_task(mesh, outlines, field)
+    tick("settle")
     atlas_parts = [chart_task(mesh, rows) for rows in chunks]
     tick("charts")
     atlas = atlas_task(mesh, atlas_parts, settings)
@@ -248,4 +268,4 @@ def build_local(
     tick("bake")
     texture, shares = texture_task(bands, settings)
     tick("texture")
-    return {"mesh": mesh, "atlas": atlas, "texture": texture, "facts": {**facts, **shares}}
+    return {"mesh": mesh, "atlas": atlas, "texture": texture, "facts": {**facts, **more, **shares}}

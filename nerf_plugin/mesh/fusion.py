@@ -313,21 +313,20 @@ def plan_blocks(plan: dict[str, Any], size: int = BLOCK) -> list[dict[str, Any]]
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-    """The binomial filter 1 4 6 4 1 along each axis, ends repeated: noise of the width of a sample goes, planes
-    stay."""
+    """The binomial filter 1 2 1 along each axis, ends repeated: noise of the width of a sample goes, planes stay."""
     for axis in range(3):
-        padded = np.pad(values, [(2, 2) if d == axis else (0, 0) for d in range(3)], mode="edge")
-        a, b, c, d, e = (np.take(padded, range(i, i + values.shape[axis]), axis=axis) for i in range(5))
-        values = (a + e) * np.float32(1 / 16) + (b + d) * np.float32(1 / 4) + c * np.float32(3 / 8)
+        padded = np.pad(values, [(1, 1) if d == axis else (0, 0) for d in range(3)], mode="edge")
+        below, here, above = (np.take(padded, range(i, i + values.shape[axis]), axis=axis) for i in range(3))
+        values = (below + above) * np.float32(1 / 4) + here * np.float32(1 / 2)
     return values
 
 
 def block_distances(views: Sequence[dict[str, np.ndarray]], plan: dict[str, Any], block: dict[str, Any]) -> np.ndarray:
-    """(a,b,c) float32 signed distances over the band at a block's samples, smoothed over two samples; positive
+    """(a,b,c) float32 signed distances over the band at a block's samples, slightly smoothed; positive
     outside."""
-    # Two samples more on every side, as far as the lattice goes, so that neighbours smooth with the same values.
-    start = np.maximum(np.asarray(block["start"]) - 2, 0)
-    stop = np.minimum(np.asarray(block["start"]) + block["samples"] + 2, block["shape"])
+    # One sample more on every side, as far as the lattice goes, so that neighbours smooth with the same values.
+    start = np.maximum(np.asarray(block["start"]) - 1, 0)
+    stop = np.minimum(np.asarray(block["start"]) + block["samples"] + 1, block["shape"])
     wide = {**block, "start": start.tolist(), "samples": (stop - start).tolist()}
     inner = tuple(
         slice(s - w, s - w + n) for s, w, n in zip(block["start"], wide["start"], block["samples"], strict=True)
