@@ -1,13 +1,12 @@
 """From a trained field to an avatar: the stages, as pure functions of plain arrays, and the same in one process.
 
-    stage     map task                  shared state, read-only             reduce or plan
-    depth     depth_task (a camera)     field                               plan_task: lattice and bricks
-    surface   block_task (a block)      depth views, plan                   surface_task: one mesh within the budget
-    outlines  outline_task (a view)     mesh                                settle_task: the mesh, moved; chunks
-    charts    chart_task (a chunk)      mesh                                atlas_task: texture coordinates
-    photos    photo_task (a view)       mesh                                -
-    bake      bake_task (a band)        mesh, atlas, photo views, field     texture_task: the texture
-    files     -                         all of it                           avatar_files: names and bytes
+    stage     map task                  shared state, read-only             reduce or plan depth     depth_task (a
+    camera)     field                               plan_task: lattice and bricks surface   block_task (a block)
+    depth views, plan                   surface_task: one mesh within the budget; chunks outlines  outline_task (a
+    view)     mesh                                settle_task: the mesh, moved charts    chart_task (a chunk)
+    mesh                                atlas_task: texture coordinates photos    photo_task (a view)       mesh
+    - bake      bake_task (a band)        mesh, atlas, photo views, field     texture_task: the texture files     -
+    all of it                           avatar_files: names and bytes
 
 Values that pass between tasks are numpy arrays in plain dicts. Each list of tasks depends on the inputs and the
 settings alone, each reduce takes its parts in the order of that list: the files are the same bits for any number of
@@ -107,8 +106,11 @@ def block_task(views: Sequence[Arrays], plan: Arrays, block: Arrays) -> Arrays:
     return fuse_block(views, plan, block)
 
 
-def surface_task(parts: Sequence[Arrays], settings: AvatarSettings) -> tuple[Arrays, Arrays]:
-    """(the mesh, facts about the surface). It is a closed 2-manifold in one piece, within the face budget."""
+def surface_task(
+    parts: Sequence[Arrays], field: Any, settings: AvatarSettings
+) -> tuple[Arrays, list[np.ndarray], Arrays]:
+    """(the mesh with vertex colours, the chunks to chart, facts about the surface). It is a closed 2-manifold in one
+    piece, within the face budget."""
     whole = merge(parts)
     mesh = keep_components(whole)
     dropped = mesh.info["components_dropped"]
@@ -116,7 +118,8 @@ def surface_task(parts: Sequence[Arrays], settings: AvatarSettings) -> tuple[Arr
     facts = require_solid(mesh)
     if facts["components"] != 1:
         raise MeshError(f"the surface fell into {facts['components']} pieces; this is a defect, please report it")
-    return mesh_arrays(mesh), {**facts, "pieces_dropped": dropped, "faces_before": len(whole.faces)}
+    mesh = color_vertices(field, mesh)
+    return mesh_arrays(mesh), atlas_chunks(mesh), {**facts, "pieces_dropped": dropped, "faces_before": len(whole.faces)}
 
 
 def outline_tasks(cameras: Sequence[Any], settings: AvatarSettings) -> list[int]:
@@ -129,12 +132,12 @@ def outline_task(mesh: Arrays, photo: np.ndarray, camera: Any, field: Any) -> Ar
     return outline(mesh_of(mesh), photo[..., 3], camera, 0.3 * field.voxel)
 
 
-def settle_task(mesh: Arrays, parts: Sequence[Arrays], field: Any) -> tuple[Arrays, list[np.ndarray], Arrays]:
-    """(the mesh, moved to the outlines and with vertex colours; the chunks to chart; facts)."""
+def settle_task(mesh: Arrays, parts: Sequence[Arrays], field: Any) -> tuple[Arrays, Arrays]:
+    """(the mesh moved to the outlines, with vertex colours; facts). Faces, and so the chunks to chart, stay as they
+    are."""
     moved = settle(mesh_of(mesh), parts, field.voxel)
-    colored = color_vertices(field, moved)
     facts = {name: value / field.voxel for name, value in moved.info.items() if name.startswith("outline_")}
-    return mesh_arrays(colored), atlas_chunks(colored), {**facts, "volume": moved.volume(), "area": moved.area()}
+    return mesh_arrays(color_vertices(field, moved)), {**facts, "volume": moved.volume(), "area": moved.area()}
 
 
 def chart_task(mesh: Arrays, rows: np.ndarray) -> Arrays:
@@ -252,11 +255,11 @@ def build_local(
     tick("plan")
     parts = [block_task(views, plan, block) for block in blocks]
     tick("blocks")
-    mesh, facts = surface_task(parts, settings)
+    mesh, chunks, facts = surface_task(parts, field, settings)
     tick("surface")
     outlines = [outline_task(mesh, photos[i], cameras[i], field) for i in outline_tasks(cameras, settings)]
     tick("outlines")
-    mesh, chunks, more = settle_task(mesh, outlines, field)
+    mesh, more = settle_task(mesh, outlines, field)
     tick("settle")
     atlas_parts = [chart_task(mesh, rows) for rows in chunks]
     tick("charts")
