@@ -124,8 +124,8 @@ class SqliteStore(Store):
             raise StoreError(f"{self.path} is a database of another program: give --store a file of its own")
         if version > FORMAT:
             raise StoreError(
-                f"the store {self.path} has format {version}, this version of DAF knows up to {FORMAT}: start the newer "
-                "version, or give this one another --store"
+                f"the store {self.path} has format {version}, this version of DAF knows up to {FORMAT}: start the "
+                "newer version, or give this one another --store"
             )
         verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
@@ -147,7 +147,8 @@ class SqliteStore(Store):
             )
         if "readonly" in text or "read-only" in text:
             return StoreError(
-                f"the store {self.path} is read-only: it could not be {doing}. Give the coordinator's user the right to write"
+                f"the store {self.path} is read-only: it could not be {doing}. Give the coordinator's user the right "
+                "to write"
             )
         if "unable to open" in text:
             return StoreError(f"cannot open the store {self.path}: is its folder there, and may this user write in it?")

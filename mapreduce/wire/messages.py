@@ -1,9 +1,12 @@
-"""Every message of the protocol, as typed structs that msgspec encodes to msgpack and checks field by field on arrival.
+"""Every message of the protocol, as typed structs that msgspec encodes to msgpack and checks field by field on
+arrival.
 
-A message is one msgpack array whose first item is the tag below; unknown tags, missing fields and wrong types are refused by the
-decoder before any of our code sees them. `PROTOCOL` is raised whenever a field changes meaning; hello compares it.
+A message is one msgpack array whose first item is the tag below; unknown tags, missing fields and wrong types are
+refused by the decoder before any of our code sees them. `PROTOCOL` is raised whenever a field changes meaning; hello
+compares it.
 
-Three conversations use them: worker <-> coordinator, client <-> coordinator, and (fetching blobs) anyone <-> a node's blob server.
+Three conversations use them: worker <-> coordinator, client <-> coordinator, and (fetching blobs) anyone <-> a
+node's blob server.
 """
 
 from __future__ import annotations
@@ -28,11 +31,12 @@ class Part(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Base of what messages are made of: an array without a tag, since its place says what it is."""
 
 
-# ------------------------------------------------------------------------------------------------------------ shared parts
+# --------------------------------------------------------------------------------------------------------- shared parts
 
 
 class Ref(Part):
-    """A blob, the node that holds it, and the unit (stage, kind) whose folder it lies in; see scheduler.model.Output."""
+    """A blob, the node that holds it, and the unit (stage, kind) whose folder it lies in; see
+    scheduler.model.Output."""
 
     hash: Hash
     size: Count
@@ -52,7 +56,8 @@ class TaskKey(Part):
 
 
 class Node(Part):
-    """Where a node's blobs are: `host` + `directory` to map files when on the same host, `address` to fetch from otherwise."""
+    """Where a node's blobs are: `host` + `directory` to map files when on the same host, `address` to fetch from
+    otherwise."""
 
     name: Name
     host: Name
@@ -75,12 +80,13 @@ class Error(Part):
     log: Text = ""
 
 
-# ------------------------------------------------------------------------------------------------- worker -> coordinator
+# ------------------------------------------------------------------------------------------------ worker -> coordinator
 
 
 class Hello(Message, tag="hello"):
-    """The first message of a worker's incarnation. `plugins` maps the job types it can run to their versions; `running` are attempts
-    it still holds from before (after the coordinator restarted or asked it to register again)."""
+    """The first message of a worker's incarnation. `plugins` maps the job types it can run to their versions;
+    `running` are attempts it still holds from before (after the coordinator restarted or asked it to register
+    again)."""
 
     protocol: int
     library: Name
@@ -114,7 +120,8 @@ class Results(Message, tag="results"):
 
 
 class Planned(Message, tag="planned"):
-    """What PLAN answered; the fields of scheduler.model.StagePlan. `state` shown to people: the stage's name and sizes only."""
+    """What PLAN answered; the fields of scheduler.model.StagePlan. `state` shown to people: the stage's name and
+    sizes only."""
 
     task: TaskKey
     name: Name
@@ -154,7 +161,8 @@ class Progress(Part):
 
 
 class Beat(Message, tag="beat"):
-    """The worker lives; `running` are the attempts it holds, `progress` what some of them say, `memory` its resident bytes."""
+    """The worker lives; `running` are the attempts it holds, `progress` what some of them say, `memory` its resident
+    bytes."""
 
     running: tuple[TaskKey, ...]
     progress: tuple[Progress, ...] = ()
@@ -169,7 +177,7 @@ class Bye(Message, tag="bye"):
     reason: Name = ""
 
 
-# ------------------------------------------------------------------------------------------------- coordinator -> worker
+# ------------------------------------------------------------------------------------------------ coordinator -> worker
 
 
 class Welcome(Message, tag="welcome"):
@@ -181,9 +189,10 @@ class Welcome(Message, tag="welcome"):
 
 
 class Ack(Message, tag="ack"):
-    """Sent in answer to every Beat (so that its absence tells the worker of a dead coordinator), once the store has committed:
-    `results` counts the Results, Planned, Finished and Failed messages that this incarnation of the worker sent and the coordinator
-    has handled for good. The worker keeps what is not acknowledged, and sends it again after it had to register anew."""
+    """Sent in answer to every Beat (so that its absence tells the worker of a dead coordinator), once the store has
+    committed: `results` counts the Results, Planned, Finished and Failed messages that this incarnation of the
+    worker sent and the coordinator has handled for good. The worker keeps what is not acknowledged, and sends it
+    again after it had to register anew."""
 
     results: Count
 
@@ -199,8 +208,9 @@ class Reregister(Message, tag="reregister"):
 
 
 class StageInfo(Message, tag="stage"):
-    """Sent once to a worker before its first task of a stage: everything the tasks share. `splits` holds the stage's splits, `inputs`
-    the blobs its shared state is made of; `nodes` are the holders that these refs name. For PLAN and FINISH only the job's fields count."""
+    """Sent once to a worker before its first task of a stage: everything the tasks share. `splits` holds the stage's
+    splits, `inputs` the blobs its shared state is made of; `nodes` are the holders that these refs name. For PLAN
+    and FINISH only the job's fields count."""
 
     job: Count
     stage: Count
@@ -219,7 +229,8 @@ class StageInfo(Message, tag="stage"):
 
 
 class ReduceInput(Part):
-    """The segments of one partition: (map index, ref, byte offset, byte size), in map order, empty segments left out."""
+    """The segments of one partition: (map index, ref, byte offset, byte size), in map order, empty segments left
+    out."""
 
     index: Count
     segments: tuple[tuple[Count, Ref, Count, Count], ...]
@@ -227,8 +238,8 @@ class ReduceInput(Part):
 
 class Assign(Message, tag="assign"):
     """Attempts to run: (index, attempt) each. REDUCE brings `inputs`, one a task; PLAN and FINISH bring what the
-    last committed stage left: its reduce outputs in partition order (None: that partition is empty), its setup with the inputs that
-    it named, its counters."""
+    last committed stage left: its reduce outputs in partition order (None: that partition is empty), its setup with
+    the inputs that it named, its counters."""
 
     job: Count
     stage: Count
@@ -259,7 +270,7 @@ class Drain(Message, tag="drain"):
     """Finish what is held, then say Bye."""
 
 
-# ------------------------------------------------------------------------------------------------- client -> coordinator
+# ------------------------------------------------------------------------------------------------ client -> coordinator
 
 
 class ClientHello(Message, tag="client"):
@@ -270,7 +281,8 @@ class ClientHello(Message, tag="client"):
 
 
 class Submit(Message, tag="submit"):
-    """Run a job. `token` is the client's own random name for this request: a repeat finds the job that the first one made."""
+    """Run a job. `token` is the client's own random name for this request: a repeat finds the job that the first one
+    made."""
 
     token: Name
     type: Name
@@ -318,7 +330,7 @@ class Ping(Message, tag="ping"):
     pass
 
 
-# ------------------------------------------------------------------------------------------------- coordinator -> client
+# ------------------------------------------------------------------------------------------------ coordinator -> client
 
 
 class Ready(Message, tag="ready"):
@@ -332,7 +344,8 @@ class Accepted(Message, tag="accepted"):
 
 
 class Rejected(Message, tag="rejected"):
-    """A request that was not carried out. `code`: full, bad-request, unknown-job, unknown-type; `token` of the Submit, if any."""
+    """A request that was not carried out. `code`: full, bad-request, unknown-job, unknown-type; `token` of the
+    Submit, if any."""
 
     token: Name
     code: Literal["full", "bad-request", "unknown-job", "unknown-type"]
@@ -341,8 +354,8 @@ class Rejected(Message, tag="rejected"):
 
 
 class Update(Message, tag="update"):
-    """Where a job is. `outputs` (once it is done): the last stage's reduce outputs in partition order (None: empty), and the nodes that
-    hold them."""
+    """Where a job is. `outputs` (once it is done): the last stage's reduce outputs in partition order (None: empty),
+    and the nodes that hold them."""
 
     job: Count
     type: Name
@@ -403,11 +416,12 @@ class Pong(Message, tag="pong"):
     memory: Count
 
 
-# ------------------------------------------------------------------------------------------- anyone <-> a node's blob server
+# -------------------------------------------------------------------------------------- anyone <-> a node's blob server
 
 
 class Fetch(Message, tag="fetch"):
-    """Send bytes [offset, offset + size) of a blob. Chunks are asked for one by one, so a fetch resumes where it stopped."""
+    """Send bytes [offset, offset + size) of a blob. Chunks are asked for one by one, so a fetch resumes where it
+    stopped."""
 
     job: Count
     stage: Count
@@ -418,7 +432,8 @@ class Fetch(Message, tag="fetch"):
 
 
 class Chunk(Message, tag="chunk"):
-    """The answer: the bytes follow as a raw frame. `total` is the blob's size; size 0 with total 0: this node has no such blob."""
+    """The answer: the bytes follow as a raw frame. `total` is the blob's size; size 0 with total 0: this node has no
+    such blob."""
 
     hash: Hash
     offset: Count
