@@ -159,14 +159,15 @@ def test_an_aborted_task_is_killed_and_the_others_go_on(coordinator, worker):
     coordinator.silent(0.3)
 
 
-def test_waiting_tasks_that_are_aborted_never_run(coordinator, worker):
-    worker()
+@pytest.mark.parametrize("slots", [1, 2])
+def test_waiting_tasks_that_are_aborted_never_run(coordinator, worker, slots):
+    worker(slots=slots)
     coordinator.welcome()
     coordinator.plan(Letters(["abc"] * 20, sleep=0.1))
     coordinator.send(m.Assign(1, 0, 1, tuple((index, 1) for index in range(20))))
     time.sleep(0.25)
-    coordinator.send(m.Abort(tuple(m.TaskKey(1, 0, 1, index, 1) for index in range(5, 20))))
-    assert sorted(coordinator.results(5)) == [0, 1, 2, 3, 4]
+    coordinator.send(m.Abort(tuple(m.TaskKey(1, 0, 1, index, 1) for index in range(8, 20))))
+    assert sorted(coordinator.results(8)) == list(range(8))
     coordinator.silent(0.5)
 
 
