@@ -15,8 +15,8 @@ from mapreduce.scheduler.settings import Settings
 from mapreduce.store import Store, open_store
 from tests.coordinator.fakes import Fake
 
-QUICK = Settings(heartbeat=0.2, lease=600.0, node_grace=600.0)
-"""Leases that never end in a test: whatever is found lost was found in another way."""
+QUICK = Settings(heartbeat=0.2, lease=600.0, node_grace=600.0, speculate=False)
+"""Leases that never end in a test, and no backups: whatever is found lost was found in another way."""
 
 
 @contextmanager

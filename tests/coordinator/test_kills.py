@@ -103,6 +103,53 @@ def test_committed_tasks_are_not_run_again(tmp_path: Path) -> None:
     assert not twice, f"{len(twice)} of {len(fake.ran)} tasks ran twice: {sorted(twice)[:10]}"
 
 
+def test_what_a_late_worker_holds_is_not_given_to_the_first_one_back(tmp_path: Path) -> None:
+    process = Process(f"sqlite://{tmp_path}/state.db", tmp_path, "heartbeat=0.2", "lease=5", "speculate=false")
+    holding = [True]
+    first, late = (
+        Fake(process.endpoint, maps=8, slots=4, name=name, hold=lambda key: key[2] == 1 and holding[0])
+        for name in ("first", "late")
+    )
+    with Client(process.endpoint, patience=30) as client:
+        for fake in (first, late):
+            fake.run(lambda fake=fake: fake.welcome is not None)  # type: ignore[misc]
+        job = client.submit("fake", b"")
+        while len(first.kept) < 4 or len(late.kept) < 4:
+            first.turn(), late.turn()
+        process.kill()
+        process.start()
+        late.socket.close(0)
+        first.slots = 8  # it has room for what the other one holds
+        first.connect()
+        end = time.monotonic() + 1.0
+        while time.monotonic() < end:
+            first.turn()
+        assert first.welcome is not None and len(first.kept) == 4
+        late.connect()
+        late.run(lambda: late.welcome is not None)
+        holding[0] = False
+        first.let_go(), late.let_go()
+        with Working(first, late):
+            assert client.wait(job, timeout=30).retries == 0
+    process.close()
+    assert len(first.ran) + len(late.ran) == len(set(first.ran + late.ran))
+
+
+def test_workers_that_do_not_come_back_are_not_waited_for_long(tmp_path: Path) -> None:
+    process = Process(f"sqlite://{tmp_path}/state.db", tmp_path, "heartbeat=0.2", "lease=5")
+    with Client(process.endpoint, patience=30) as client:
+        dead = Fake(process.endpoint, name="dead", hold=lambda key: True)
+        job = client.submit("fake", b"")
+        dead.run(lambda: bool(dead.kept))
+        process.kill()
+        dead.close()
+        process.start()
+        with Working(Fake(process.endpoint)):
+            assert client.wait(job, timeout=30).state == "done"
+    process.close()
+    assert "worker dead did not come back" in (tmp_path / "coordinator.log").read_text()
+
+
 def test_a_job_that_ended_stays_ended(tmp_path: Path) -> None:
     process = Process(f"sqlite://{tmp_path}/state.db", tmp_path, *SETTINGS)
     fake = Fake(process.endpoint, maps=5)
