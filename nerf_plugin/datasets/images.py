@@ -14,12 +14,12 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import numba
 import numpy as np
 from PIL import Image
 
 from nerf_plugin.cameras import Camera, distort
 from nerf_plugin.datasets.model import DatasetError
+from nerf_plugin.kernels import kernel
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -169,7 +169,7 @@ def lens_map(lens: Camera, flat: Camera, rows: range) -> tuple[np.ndarray, np.nd
     return x * lens.fx + lens.cx, y * lens.fy + lens.cy
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _remap(pixels, xs, ys):  # type: ignore[no-untyped-def]
     height, width = pixels.shape[:2]
     out = np.empty((*xs.shape, 4), np.uint8)

@@ -99,7 +99,6 @@ def _clothes(s: Sculptor, who: Identity, seed: int) -> None:
         s.cone(CLOTH, at(0.07, 0.145, -0.66), at(0.075, 0.21, -0.84), 0.009, 0.009, mirror=True)
     if who.cloth_style == "shirt":
         s.box(CLOTH, at(0.135, 0.115, -0.565), (0.085, 0.018, 0.05), 0.016, angles=(-28, 34, 22), mirror=True, k=0.02)
-        s.ring(CLOTH, at(0, -0.10, -0.52), (0.245 * neck, 0.25), 0.24, 0.03, angles=(113, 0, 0), k=0.03)
         s.cone(CLOTH, at(0, 0.135, -0.57), at(0, 0.30, -0.75), 0.07, 0.015, mode=SUBTRACT, k=0.02)
 
 
@@ -265,6 +264,7 @@ def _beard(s: Sculptor, who: Identity, seed: int) -> None:
         s.ellipsoid(C, at(0, 0.40 - reach, z - 0.145), (wide, reach + 0.16, 0.175))
         if who.beard == "full":
             s.cone(C, at(0.36, 0.02, 0.10), at(0.29, 0.08, -0.10), 0.06, 0.10, mirror=True, k=0.08)
+        s.halfspace(C, at(0, 0.0, 0), (0, 1, 0), mode=INTERSECT, k=0.04)
         s.merge(C, B, mode=INTERSECT, k=0.05)
         s.ellipsoid(B, at(0, 0.45, z - 0.004), (0.95 * x, 0.12, 0.036), mode=SUBTRACT, k=0.02)
         s.merge(B, A, k=0.01)

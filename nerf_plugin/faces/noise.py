@@ -6,11 +6,12 @@ the last bits and a face is the same wherever it is made.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from nerf_plugin.kernels import kernel
 
-@numba.njit(cache=True, inline="always")
+
+@kernel
 def _hash(i, j, k, seed):
     # Numba widens products of 32-bit integers, so every step is cut back.
     h = np.uint32(np.uint32(seed) * np.uint32(0x9E3779B1))
@@ -23,7 +24,7 @@ def _hash(i, j, k, seed):
     return h
 
 
-@numba.njit(cache=True, inline="always")
+@kernel
 def _corner(i, j, k, seed, x, y, z):
     h = _hash(i, j, k, seed) & np.uint32(15)
     u = x if h < 8 else y
@@ -31,7 +32,7 @@ def _corner(i, j, k, seed, x, y, z):
     return (u if (h & np.uint32(1)) == 0 else -u) + (v if (h & np.uint32(2)) == 0 else -v)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def noise1(x, y, z, seed):
     """Noise at one point; about -1..1, zero at integer lattice points, features of size one."""
     fx, fy, fz = np.floor(x), np.floor(y), np.floor(z)
@@ -56,7 +57,7 @@ def noise1(x, y, z, seed):
     return abcd + w * (efgh - abcd)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _fbm(points, octaves, seed, out):
     for n in range(len(points)):
         x, y, z, size, total = points[n, 0], points[n, 1], points[n, 2], 1.0, 0.0

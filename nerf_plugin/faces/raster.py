@@ -8,15 +8,15 @@ its colour their mean (straight alpha). Ties in depth go to the triangle that co
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from nerf_plugin.cameras import Camera
+from nerf_plugin.kernels import kernel
 
 SIDE = 4
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _project(vertices, rotation, position, fx, fy, cx, cy, side, out):
     for n in range(len(vertices)):
         x, y, z = vertices[n, 0] - position[0], vertices[n, 1] - position[1], vertices[n, 2] - position[2]
@@ -28,7 +28,7 @@ def _project(vertices, rotation, position, fx, fy, cx, cy, side, out):
         out[n, 2] = w
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _fill(screen, faces, colours, nearness, rgb):
     height, width = nearness.shape
     hidden = False
@@ -64,7 +64,7 @@ def _fill(screen, faces, colours, nearness, rgb):
                         rgb[y, x, i] = np.uint8(min(max(value + 0.5, 0.0), 255.0))
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _resolve(nearness, rgb, side, image, depth):
     height, width = image.shape[:2]
     for y in range(height):
@@ -90,7 +90,7 @@ def _resolve(nearness, rgb, side, image, depth):
             depth[y, x] = total / inner if 2 * inner >= (side - 2) * (side - 2) else 0.0
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _count_seen(points, normals, rotation, position, fx, fy, cx, cy, side, nearness, seen):
     height, width = nearness.shape
     for n in range(len(points)):

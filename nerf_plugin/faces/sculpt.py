@@ -19,10 +19,10 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
 from nerf_plugin.faces.noise import noise1, noise_reference
+from nerf_plugin.kernels import kernel
 
 REGISTERS = 10
 WIDTH = 25
@@ -126,7 +126,7 @@ def turned(rx: float, ry: float, rz: float) -> np.ndarray:
     return result.T
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _smin(a, b, k):
     low = min(a, b)
     if k <= 0.0:
@@ -135,7 +135,7 @@ def _smin(a, b, k):
     return low - h * h * k * 0.25
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _primitive(kind, x, y, z, s):
     if kind == ELLIPSOID:
         a, b, c = x / s[0], y / s[1], z / s[2]
@@ -171,7 +171,7 @@ def _primitive(kind, x, y, z, s):
     return outside + min(max(a, max(b, c)), 0.0) - s[3]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def strand_coordinates(x, y, z, radial, across, along):
     """Where a point relative to the head's middle lies in the hair's flow: two coordinates across the strands and one
     along.
@@ -184,7 +184,7 @@ def strand_coordinates(x, y, z, radial, across, along):
     return math.atan2(y, span) * across, side, math.atan2(abs(x), z) * along
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _run(program, px, py, pz, d):
     for i in range(REGISTERS):
         d[i] = _FAR
@@ -230,13 +230,13 @@ def _run(program, px, py, pz, d):
             d[register] = -_smin(-d[register], -value, k)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _registers(program, points, out):
     for n in range(len(points)):
         _run(program, points[n, 0], points[n, 1], points[n, 2], out[n])
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _distances(program, points, layers, out):
     d = np.empty(REGISTERS)
     for n in range(len(points)):

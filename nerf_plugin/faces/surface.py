@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
 from nerf_plugin.faces.sculpt import REGISTERS, _run, distances
+from nerf_plugin.kernels import kernel
 from nerf_plugin.mesh.marching import march
 
 COARSE = 4
@@ -34,7 +34,7 @@ def axis_samples(
     return np.append(np.concatenate(blocks), at)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _distance(program, x, y, z, layers, d):
     _run(program, x, y, z, d)
     low = d[0]
@@ -43,7 +43,7 @@ def _distance(program, x, y, z, layers, d):
     return low
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _sample(program, xs, ys, zs, layers, step):
     nx, ny, nz = len(xs), len(ys), len(zs)
     out = np.zeros((nx, ny, nz), np.float32)
@@ -77,7 +77,7 @@ def extract(
     return np.stack(list(axes), 1), faces
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _trilinear(volume, low, step, x, y, z):
     x, y, z = (x - low) / step, (y - low) / step, (z - low) / step
     n = volume.shape[0] - 1.001
@@ -91,7 +91,7 @@ def _trilinear(volume, low, step, x, y, z):
     return (a * (1 - y) + b * y) * (1 - x) + (c * (1 - y) + d * y) * x
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _light(program, layers, volume, low, step, points, keys, normals, occlusion, shadow):
     d = np.empty(REGISTERS)
     for n in range(len(points)):
