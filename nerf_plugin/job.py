@@ -1,6 +1,6 @@
 """The flagship job type: photos with known poses -> radiance field -> mesh, measured on photos it never saw.
 
-    prepare -> (grid -> rows -> round ... round) for each level -> depth -> lattice -> surface -> charts -> photos ->
+    prepare -> (grid -> rows -> round ... round) for each level -> depth -> lattice -> surface -> outlines -> charts -> photos ->
     bake -> held-out views -> finish
 
 Which stage follows is a function of the last committed one, so a run goes on from where it was whatever died. The same
@@ -34,7 +34,8 @@ SHARES = {
     "prepare": (0.0, 0.02),
     "depth": (0.6, 0.7),
     "lattice": (0.7, 0.72),
-    "surface": (0.72, 0.8),
+    "surface": (0.72, 0.78),
+    "outlines": (0.78, 0.8),
     "charts": (0.8, 0.86),
     "photos": (0.86, 0.9),
     "bake": (0.9, 0.95),
@@ -127,7 +128,8 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
             "round": self._after_round,
             "depth": self.plan_lattice,
             "lattice": self.plan_surface,
-            "surface": self.plan_charts,
+            "surface": self.plan_outlines,
+            "outlines": self.plan_charts,
             "charts": self.plan_photos,
             "photos": self.plan_bake,
             "bake": self.plan_evaluation,

@@ -4,6 +4,7 @@
     depth     map: one camera -> what it knows of the surface
     lattice   map: one task -> which bricks hold surface, and the blocks to extract
     surface   map: one block -> its triangles; reduce: all blocks -> one mesh within the face budget
+    outlines  map: one photo -> where its mask wants the outline; reduce: the mesh, moved there
     charts    map: one chunk of faces -> its charts; reduce: all charts -> the atlas
     photos    map: one photo -> what it knows of the colours
     bake      map: one band of texels -> their colours; reduce: all bands -> the texture
@@ -57,11 +58,19 @@ class SurfaceStages:
         [(_, (_, blocks))] = last.outputs
         return follow(last, "surface", blocks, self.extract, reduce=self.join, lattice=last.outputs)
 
+    def plan_outlines(self, last: StageResult) -> Stage:
+        """Ask the masks of photos that stand far apart."""
+        from nerf_plugin.avatar import outline_tasks
+
+        views = self.train_views()
+        splits = [views[index] for index in outline_tasks([view_of(v).camera for v in views], self.avatar)]
+        drop = ("depth", "lattice")
+        return follow(last, "outlines", splits, self.look_at_outline, reduce=self.settle, drop=drop, mesh=last.outputs)
+
     def plan_charts(self, last: StageResult) -> Stage:
         """Flatten the surface, chunk by chunk."""
         chunks = range(len(dict(last.outputs)["chunks"]))
-        drop = ("depth", "lattice")
-        return follow(last, "charts", chunks, self.chart, reduce=self.lay_atlas, drop=drop, mesh=last.outputs)
+        return follow(last, "charts", chunks, self.chart, reduce=self.lay_atlas, mesh=last.outputs)
 
     def plan_photos(self, last: StageResult) -> Stage:
         """Ask every photo for colours."""
@@ -106,6 +115,24 @@ class SurfaceStages:
         yield "mesh", mesh
         yield "chunks", chunks
         yield "facts", facts
+
+    def look_at_outline(self, plain: dict[str, Any], ctx: Context) -> Iterator[tuple[int, Any]]:
+        """Map: where one photo's mask wants the outline."""
+        from nerf_plugin.avatar import outline_task
+
+        view = view_of(plain)
+        mesh = ctx.cached("mesh", lambda: dict(ctx.shared["mesh"])["mesh"], scope="stage")
+        yield 0, outline_task(mesh, view.image(), view.camera, self.field(ctx))
+
+    def settle(self, key: int, parts: Iterable[Any], ctx: Context) -> Iterator[tuple[str, Any]]:
+        """Reduce: the mesh moved to the outlines, in the order of the photos."""
+        from nerf_plugin.avatar import settle_task
+
+        made = dict(ctx.shared["mesh"])
+        mesh, facts = settle_task(made["mesh"], list(parts), self.field(ctx))
+        yield "mesh", mesh
+        yield "chunks", made["chunks"]
+        yield "facts", {**made["facts"], **facts}
 
     def chart(self, chunk: int, ctx: Context) -> Iterator[tuple[int, Any]]:
         """Map: the charts of one chunk of faces."""
