@@ -1,7 +1,7 @@
 """The flagship job type: photos with known poses -> radiance field -> mesh, measured on photos it never saw.
 
-    prepare -> (grid -> rows -> round ... round) for each level -> depth -> lattice -> surface -> outlines -> charts -> photos ->
-    bake -> held-out views -> finish
+    prepare -> (grid -> rows -> round ... round) for each level -> depth -> lattice -> surface -> outlines -> charts ->
+    photos -> bake -> held-out views -> finish
 
 Which stage follows is a function of the last committed one, so a run goes on from where it was whatever died. The same
 photos, preset and seed give the same bytes of field and mesh on any engine with any number of workers.

@@ -90,3 +90,22 @@ def _opinion(u: float, v: float, forward: float, view: dict[str, Any], band: flo
         return 1.0, fusion._FREE_WEIGHT
     fade = max(0.0, 1 + value / fusion._INNER) if value < 0 else 1.0
     return max(value, -1.0), across**2 * fade
+
+
+def rasterize_slow(vertices: np.ndarray, faces: np.ndarray, camera: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The twin of `raster.rasterize`, pixel by pixel: (face (H,W), depth (H,W)) from where each pixel's ray meets each
+    triangle's plane."""
+    face = np.full((camera.height, camera.width), -1)
+    depth = np.zeros((camera.height, camera.width))
+    local = (vertices - camera.position) @ camera.rotation
+    for row, column in np.ndindex(face.shape):
+        ray = np.array([(column + 0.5 - camera.cx) / camera.fx, -(row + 0.5 - camera.cy) / camera.fy, -1.0])
+        for f, corners in enumerate(faces):
+            a, b, c = local[corners]
+            matrix = np.column_stack([b - a, c - a, -ray])
+            if abs(np.linalg.det(matrix)) < 1e-12:
+                continue
+            u, v, t = np.linalg.solve(matrix, -a)
+            if u >= 0 and v >= 0 and u + v <= 1 and t > 0 and (face[row, column] < 0 or t < depth[row, column]):
+                face[row, column], depth[row, column] = f, t
+    return face, depth

@@ -20,6 +20,8 @@ from nerf_plugin.texture import (
     photo_view,
     render_mesh,
 )
+from nerf_plugin.texture.bake import band_texels, blend
+from nerf_plugin.texture.reference import blend_slow
 from tests.nerf_plugin.analytic import Torus
 from tests.nerf_plugin.test_mesh_fusion import ring
 
@@ -122,3 +124,19 @@ def test_bad_input_is_refused(scene):
     blind = [photo_view(np.zeros_like(photo), camera, mesh) for photo, camera in zip(photos, cameras, strict=True)]
     with pytest.raises(MeshError, match="no photo sees any of the surface"):
         bake(scene, 64, views=blind)
+
+
+def test_the_bake_agrees_with_its_twin(scene):
+    mesh, atlas, cameras, photos = scene
+    views = [photo_view(photo, camera, mesh) for photo, camera in zip(photos, cameras, strict=True)]
+    texels = band_texels(mesh, atlas, bake_bands(128, 1)[0])
+    places, normals = texels["position"], texels["normal"]
+    chosen = np.linspace(0, len(places) - 1, 60).astype(int)
+    color, weight = blend(places[chosen], normals[chosen], views, 0.01)
+    center = places[chosen].mean(axis=0)
+    unit = max((v["camera"][12] / np.linalg.norm(center - v["camera"][9:12])) ** 2 for v in views)
+    for i, row in enumerate(chosen):
+        slow, total = blend_slow(places[row], normals[row], views, 0.01, unit)
+        assert weight[i] == pytest.approx(total, rel=1e-5)
+        assert color[i] == pytest.approx(slow, abs=1e-5)
+    assert (weight > 0).sum() > 50

@@ -1,0 +1,51 @@
+"""The slow, obvious twin of the bake: one place on the surface, one photo after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nerf_plugin.texture.bake import _LEAST_COSINE, _SHARPEN
+
+
+def _ask(
+    place: np.ndarray, normal: np.ndarray, view: dict[str, np.ndarray], tolerance: float
+) -> tuple[float, np.ndarray]:
+    """(weight, low and high colour (6,)) of one photo; weight 0 where it does not see the place."""
+    cam, unseen = view["camera"], (0.0, np.zeros(6))
+    away = place - cam[9:12]
+    x, y, z = away @ cam[:9].reshape(3, 3)
+    cosine = -away @ normal / np.linalg.norm(away)
+    if -z <= 1e-6 or cosine <= _LEAST_COSINE:
+        return unseen
+    u, v = x / -z * cam[12] + cam[14], -y / -z * cam[13] + cam[15]
+    height, width = view["depth"].shape
+    if not (0.5 <= u < width - 0.5 and 0.5 <= v < height - 0.5) or view["safe"][int(v), int(u)] <= 0:
+        return unseen
+    slack = tolerance + 2.5 * -z / cam[12] * np.sqrt(1 - cosine**2) / cosine
+    if -z > view["depth"][int(v), int(u)] + slack:
+        return unseen
+    left, top = int(u - 0.5), int(v - 0.5)
+    s, t = u - 0.5 - left, v - 0.5 - top
+    four = view["color"][top : top + 2, left : left + 2].astype(np.float64)
+    color = np.einsum("i,j,ijc->c", [1 - t, t], [1 - s, s], four)
+    facing = (cosine - _LEAST_COSINE) / (1 - _LEAST_COSINE)
+    return facing**4 * (cam[12] / -z) ** 2 * float(view["safe"][int(v), int(u)]) / 4, color
+
+
+def blend_slow(
+    place: np.ndarray, normal: np.ndarray, views: Sequence[dict[str, np.ndarray]], tolerance: float, unit: float
+) -> tuple[np.ndarray, float]:
+    """The twin of `bake.blend` for one place (3,): (colour (3,), weight); `unit`: see `bake.blend`."""
+    said = [_ask(place, normal, view, tolerance) for view in views]
+    weights = np.array([weight for weight, _ in said]) / unit
+    colors = np.array([color for _, color in said])
+    if not weights.any():
+        return np.zeros(3), 0.0
+    mean = weights @ colors[:, :3] / weights.sum()
+    spread = np.maximum(weights @ colors[:, :3] ** 2 / weights.sum() - mean**2, 0).sum() + 0.03**2
+    weights = weights * np.exp(-0.5 * ((colors[:, :3] - mean) ** 2).sum(axis=1) / spread)
+    sharp = weights**_SHARPEN
+    color = weights @ colors[:, :3] / weights.sum() + sharp @ colors[:, 3:] / sharp.sum()
+    return np.clip(color, 0, 1), float(weights.sum())

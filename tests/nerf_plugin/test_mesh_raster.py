@@ -1,0 +1,38 @@
+"""The z-buffer sees what a ray through each pixel's centre meets first."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nerf_plugin.mesh.raster import corner_values, rasterize, ray_lengths
+from nerf_plugin.mesh.reference import rasterize_slow
+from tests.nerf_plugin.test_mesh_fusion import look_from
+
+
+def test_the_kernel_agrees_with_its_twin():
+    seed = 9
+    rng = np.random.default_rng(seed)
+    vertices, faces = rng.normal(scale=0.6, size=(24, 3)), rng.integers(0, 24, (20, 3)).astype(np.int32)
+    camera = look_from([2.5, 1.0, 0.7], size=24)
+    fast, (face, depth) = rasterize(vertices, faces, camera), rasterize_slow(vertices, faces, camera)
+    assert (face >= 0).sum() > 50
+    assert np.array_equal(fast["face"], face), f"seed {seed}"
+    assert np.allclose(fast["depth"], depth, rtol=1e-5)
+
+
+def test_weights_bring_back_the_place_that_a_pixel_sees():
+    rng = np.random.default_rng(4)
+    vertices, faces = rng.normal(scale=0.6, size=(24, 3)), rng.integers(0, 24, (20, 3)).astype(np.int32)
+    camera = look_from([2.5, 1.0, 0.7], size=48)
+    raster = rasterize(vertices, faces, camera)
+    seen = raster["face"] >= 0
+    rows, columns = np.nonzero(seen)
+    origin, directions = camera.rays(columns, rows)
+    distance = (raster["depth"] * ray_lengths(camera))[seen]
+    assert np.allclose(corner_values(raster, faces, vertices)[seen], origin + distance[:, None] * directions, atol=1e-4)
+
+
+def test_a_triangle_behind_the_camera_is_not_seen():
+    camera = look_from([2.0, 0.0, 0.0], size=16)
+    behind = np.array([[3.0, -1, -1], [3.0, 1, -1], [3.0, 0, 1]])
+    assert (rasterize(behind, np.array([[0, 1, 2]], np.int32), camera)["face"] < 0).all()
