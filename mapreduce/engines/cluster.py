@@ -63,13 +63,26 @@ class ClusterEngine:
         name = type(job).name
         version = plugins.version(name)
         with Client(self.endpoint, patience=self.patience, owner=self.owner) as client:
-            offered = {worker.plugins[name] for worker in client.workers() if name in worker.plugins}
-            if offered and version not in offered:
-                raise Refused(
-                    f"no worker of {self.endpoint} has version {version} of {name}, which this program has; they have "
-                    f"{', '.join(sorted(offered))}. Bring both to the same version."
-                )
-            return follow(client, job, version, seed, on_update, options)
+            began = False
+
+            def seen(update: Update) -> None:
+                nonlocal began
+                began = began or update.running > 0 or update.maps > 0
+                if on_update is not None:
+                    on_update(update)
+
+            def check() -> None:
+                if began:
+                    return
+                offered = {worker.plugins[name] for worker in client.workers() if name in worker.plugins}
+                if offered and version not in offered:
+                    raise Refused(
+                        f"no worker of {self.endpoint} has version {version} of {name}, which this program has; they "
+                        f"have {', '.join(sorted(offered))}. Bring both to the same version."
+                    )
+
+            check()
+            return follow(client, job, version, seed, seen, options, check=check)
 
 
 def follow(
