@@ -119,3 +119,11 @@ def test_a_death_is_told_in_words(status, why, kind, words):
     assert error.kind == kind
     assert words in error.message
     assert error.log == "bye"
+
+
+def test_the_process_that_holds_the_connection_loads_no_numpy_and_no_plugin():
+    code = "import sys, mapreduce.worker, mapreduce.working.start; "
+    code += (
+        "print([name for name in sys.modules if name.split('.')[0] in ('numpy', 'numba', 'plugins', 'nerf_plugin')])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
