@@ -1,10 +1,11 @@
 """The scheduler: events in, actions out, and nothing else.
 
 `handle(event, now)` is all that ever changes it. It opens no socket, reads no clock, draws no random number and writes
-no file, so the simulator can drive it through a year of disasters in a minute, and a failing seed replays exactly. The
+no file, so the simulator can drive it through hours of disasters in seconds, and a failing seed replays exactly. The
 process around it turns messages into events, carries out the actions in order, commits what is to be persisted, and
 asks the questions of `queries.py` while it writes messages: right after the `handle` that returned the `Assign`,
-because the next event may move the job on.
+because the next event may move the job on. An exception out of `handle` is a bug of ours, never somebody's wrong
+message; what is committed is sound, so the process should end and start again from its journal.
 
 Where things are: `table.py` the states; `phase.py` the tasks of a phase; `jobs.py` how a job moves; `workers.py` who
 holds what; `policy.py` whose turn it is; `dispatch.py` how much is handed out; `progress.py` what brings jobs forward;

@@ -60,7 +60,6 @@ class Coordinator:
         self.tries: dict[TaskId, int] = {}
         self.executed: dict[TaskId, int] = {}
         self.crashes = self.events = 0
-        self.last: ev.Event = ev.Tick()
         world.call(TICK, self.tick)
 
     # ---------------------------------------------------------------------------------------------- people and machines
@@ -108,7 +107,6 @@ class Coordinator:
         self.assigned = []
         for event, sender, receipt in inbox:
             self.events += 1
-            self.last = event
             if isinstance(event, ev.WorkerJoined):
                 self.peers[event.worker] = sender
                 sends.append((sender, event.worker, "welcome", None))
