@@ -16,6 +16,8 @@ import numpy as np
 from nerf_plugin.faces.sculpt import REGISTERS, _run, distances
 from nerf_plugin.kernels import kernel
 from nerf_plugin.mesh.marching import march
+from nerf_plugin.mesh.surface import Mesh
+from nerf_plugin.mesh.topology import keep_components
 
 COARSE = 4
 MARGIN = 1.45
@@ -69,12 +71,15 @@ def _sample(program, xs, ys, zs, layers, step):
 def extract(
     program: np.ndarray, layers: int, xs: np.ndarray, ys: np.ndarray, zs: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (V, 3) float64 world and faces (F, 3) int32, closed, looking outward."""
+    """Vertices (V, 3) float64 world and faces (F, 3) int32, closed, looking outward; without hollows that nobody
+    sees.
+    """
     solid = _sample(program, xs, ys, zs, layers, COARSE)
     solid[solid == 0] = np.float32(1e-12)
     vertices, faces, _ = march(solid, 0.0, (0, 0, 0), solid.shape)
     axes = (np.interp(vertices[:, i], np.arange(len(axis)), axis) for i, axis in enumerate((xs, ys, zs)))
-    return np.stack(list(axes), 1), faces
+    whole = keep_components(Mesh(np.stack(list(axes), 1), faces), count=16, least=1e-5)
+    return np.ascontiguousarray(whole.vertices), np.ascontiguousarray(whole.faces)
 
 
 @kernel

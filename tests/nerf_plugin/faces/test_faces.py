@@ -45,6 +45,8 @@ def test_the_surface_is_closed_inside_the_box_and_where_the_distance_is_zero(see
     model = build(who, spacing=2.5)
     found = check(Mesh(model.vertices, model.faces))
     assert found["watertight"] and found["manifold"] and found["volume"] > 0.3, found
+    pieces = found["components"]
+    assert pieces <= 4, "no crumbs and no hollows"
     assert np.abs(model.vertices).max() < 1
     off = np.abs(distances(sculpt(who), model.vertices, LAYERS))
     assert np.median(off) < 1e-3 and np.quantile(off, 0.99) < 8e-3
