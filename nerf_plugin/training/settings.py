@@ -45,7 +45,7 @@ class Settings:
     step: float = 1.0
     stop: float = 1e-3
     rate_sigma: float = 1.6
-    rate_color: float = 0.8
+    rate_color: float = 0.4
     rate_sh: float = 1.0
     rate_end: float = 0.1
     beta: float = 0.9
@@ -75,6 +75,12 @@ class Settings:
     def rays(self) -> int:
         """Rays of all rounds (the number traced differs by a few percent: batches are whole tiles of pixels)."""
         return sum(level.rounds * level.rays for level in self.levels)
+
+    def without_masks(self) -> Settings:
+        """The same run for photos without masks: twice the rays at the coarse levels, where all of the picture must be
+        explained, and half the density rate, which keeps fog from forming."""
+        levels = tuple(replace(level, rays=min(131072, 2 * level.rays)) for level in self.levels)
+        return replace(self, levels=levels, rate_sigma=self.rate_sigma / 2)
 
     def scaled(self, factor: float) -> Settings:
         """The same run with `factor` times the rounds (at least one each)."""

@@ -141,6 +141,13 @@ def test_a_stream_reads_every_pixel_once_an_epoch():
     assert (drawn[0] != draw(settings, 6, rounds[0], candidates)).any()
 
 
+def test_without_masks_the_rounds_stay_and_rates_are_calmer():
+    settings = PRESETS["standard"]
+    calm = settings.without_masks()
+    assert calm.rounds == settings.rounds and calm.rate_sigma == settings.rate_sigma / 2
+    assert [level.rays for level in calm.levels] == [32768, 98304, 131072, 131072]
+
+
 def test_rungs_halve_until_a_pixel_is_about_a_voxel():
     assert [rung((400, 400), n) for n in (64, 128, 256, 384)] == [2, 1, 0, 0]
     assert rung((1920, 1080), 256) == 2
