@@ -142,7 +142,8 @@ class Schedule:
             require(False, f"every job ends within {bound:g} s of the last fault", stuck, coordinator.accepted)
         after = world.now - world.faults.until
         self.look()
-        world.run(lambda: False, world.now + 4.0, lambda: None)
+        quiet = max(world.now + 4.0, world.faults.until + 9.0)  # the last paused process has woken, and beaten twice
+        world.run(lambda: False, quiet, lambda: None)
         self.look_again()
         tasks = sum(truth.tasks for truth in coordinator.truths.values())
         executed = sum(coordinator.executed.values())
