@@ -1,7 +1,7 @@
 """The flagship job type: photos with known poses -> radiance field -> mesh, measured on photos it never saw.
 
     prepare -> (grid -> rows -> round ... round) for each level -> depth -> lattice -> surface -> outlines -> charts ->
-    photos -> bake -> held-out views -> finish
+    photos -> bake -> pictures -> finish
 
 Which stage follows is a function of the last committed one, so a run goes on from where it was whatever died. The same
 photos, preset and seed give the same bytes of field and mesh on any engine with any number of workers.
@@ -39,7 +39,7 @@ SHARES = {
     "charts": (0.8, 0.86),
     "photos": (0.86, 0.9),
     "bake": (0.9, 0.95),
-    "held-out views": (0.95, 1.0),
+    "pictures": (0.95, 1.0),
 }
 """Which part of a job's time each stage takes, measured with the standard preset; for progress bars only."""
 
@@ -49,7 +49,7 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
     """Turn photos with known poses into a radiance field and a textured 3D avatar.
 
     Writes into OUT: avatar.obj (.mtl, .png), avatar.glb, avatar.ply, avatar.json, viewer.html, field.daf, report.html,
-    report.json, and renders of the held-out photos.
+    report.json, turntable.webp, contact-sheet.png, and renders of the held-out photos.
     """
 
     dataset: Annotated[Path, Param(description="folder of the capture, or its transforms.json")]
@@ -59,6 +59,7 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
     faces: Annotated[int, Param(ge=100, le=10_000_000, description="most triangles of the mesh")] = 100_000
     texture: Annotated[int, Param(ge=64, le=8192, description="texels along a side of the texture")] = 1024
     resolution: Annotated[int, Param(ge=16, le=1024, description="cubes along the longest side of the surface")] = 256
+    turntable: Annotated[int, Param(ge=0, le=720, description="frames of the turntable; 0: none")] = 36
     seed: Annotated[int, Param(ge=0, le=2**31 - 1, description="seed of all that is drawn")] = 0
 
     # ----------------------------------------------------------------------------------------------------- the input
@@ -132,8 +133,8 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
             "outlines": self.plan_charts,
             "charts": self.plan_photos,
             "photos": self.plan_bake,
-            "bake": self.plan_evaluation,
-            "held-out views": lambda last: None,
+            "bake": self.plan_pictures,
+            "pictures": lambda last: None,
         }[last.state["phase"]](last)
 
     def _share(self, stage: Stage) -> tuple[float, float]:
@@ -155,19 +156,26 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
         """Write the artifacts; the value is what report.json says in short."""
         from nerf_plugin.avatar import avatar_files, up_of
         from nerf_plugin.export.obj import png_bytes
+        from nerf_plugin.pictures import contact_sheet, turntable_bytes
         from nerf_plugin.report import report_files
 
         made, baked = dict(ctx.shared["mesh"]), dict(ctx.shared["texture"])
         [atlas] = in_order(ctx.shared["atlas"])
         facts = made["facts"] | baked["shares"]
-        views = in_order(results)
+        pictures = dict(results)
+        views = [pictures[key] for key in sorted(pictures) if key[0] == "view"]
+        turns = [pictures[key] for key in sorted(pictures) if key[0] == "turn"]
         title = self.dataset.resolve().name
         chosen = {k: v if isinstance(v, (int, float, str)) else str(v) for k, v in asdict(self).items() if k != "out"}
         curve = [(rays / 1e6, -10 * math.log10(error)) for rays, error in ctx.state["curve"] if error > 0]
         curves = {"training PSNR in dB, by million rays": curve}
         report, summary = report_files(title, views, curves=curves, settings=chosen, surface=facts)
         cameras = [view.camera for view in self.capture.views]
+        sights = {"turntable.webp": turntable_bytes(turns)} if turns else {}
+        if views:
+            sights["contact-sheet.png"] = contact_sheet(views)
         files = {
+            **sights,
             "field.daf": self.field(ctx).to_bytes(),
             **{f"renders/{Path(view['name']).name}.png": png_bytes(side_by_side(view)) for view in views},
             **report,

@@ -56,8 +56,7 @@ def turntable_bytes(frames: Sequence[np.ndarray], milliseconds: int = 80) -> byt
 def contact_sheet(views: Sequence[Mapping[str, Any]], shown: int = 8, gap: int = 6) -> bytes:
     """PNG: a row for each of `shown` views, evenly spread: photo | field | mesh.
 
-    views: as for `report.compare_views`, with photo, render and mesh; all of one size. Raises MeshError where there
-    are none.
+    views: as for `report.compare_views`, with photo, render and mesh. Raises MeshError where there are none.
     """
     if not views:
         raise MeshError("a contact sheet needs at least one view")
@@ -68,6 +67,6 @@ def contact_sheet(views: Sequence[Mapping[str, Any]], shown: int = 8, gap: int =
         rows.append(
             np.concatenate([np.pad(c, ((0, gap), (0, gap), (0, 0)), constant_values=255) for c in cells], axis=1)
         )
-    if len({row.shape for row in rows}) != 1:
-        raise MeshError("the views of a contact sheet must have one size")
+    width = max(row.shape[1] for row in rows)
+    rows = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
     return png_bytes(np.concatenate(rows))
