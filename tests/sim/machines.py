@@ -71,6 +71,7 @@ class Worker:
         self.number, self.slots, self.types = number, slots, types
         self.incarnation = 0
         self.alive, self.cut, self.paused = True, False, 0.0
+        self.wakes = 0.0  # when it beats again after its last pause
         self.draining = False
         self.welcome = False
         self.heard = world.now
@@ -291,7 +292,7 @@ class Worker:
 
     def pause(self, seconds: float) -> None:
         self.world.note("paused", self.name, f"{seconds:.1f} s")
-        self.paused = self.world.now + seconds
+        self.paused = self.wakes = self.world.now + seconds
 
     def disconnect(self, seconds: float) -> None:
         self.world.note("cut off", self.name, f"{seconds:.1f} s")
