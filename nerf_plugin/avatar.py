@@ -178,6 +178,13 @@ def up_of(cameras: Sequence[Any]) -> np.ndarray:
     return camera_up([{"camera": pack_camera(camera)} for camera in cameras])
 
 
+def front_of(cameras: Sequence[Any]) -> np.ndarray | None:
+    """(3,) the side that the photos were taken from; None where they were taken from all around."""
+    backs = np.array([np.asarray(camera.rotation)[:, 2] for camera in cameras])
+    mean = backs.mean(axis=0)
+    return mean if np.linalg.norm(mean) > 0.6 else None
+
+
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in ("daf", "numpy", "numba", "scipy", "xatlas", "pillow"):

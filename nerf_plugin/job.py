@@ -154,7 +154,7 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
 
     def finish(self, results: Outputs, ctx: Context) -> dict[str, Any]:
         """Write the artifacts; the value is what report.json says in short."""
-        from nerf_plugin.avatar import avatar_files, up_of
+        from nerf_plugin.avatar import avatar_files, front_of, up_of
         from nerf_plugin.export.obj import png_bytes
         from nerf_plugin.pictures import contact_sheet, turntable_bytes
         from nerf_plugin.report import report_files
@@ -185,7 +185,7 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
                 baked["texture"],
                 settings=self.avatar,
                 up=up_of(cameras),
-                front=cameras[0].position,
+                front=front_of(cameras),
                 title=title,
                 facts=facts,
                 source={"dataset": title, "photos": len(cameras)} | chosen,

@@ -17,6 +17,8 @@ import trimesh
 
 from mapreduce import BadInput, JobFailed, run
 from mapreduce.engines.local import LocalEngine
+from nerf_plugin.avatar import front_of
+from nerf_plugin.cameras import Camera, look_at
 from nerf_plugin.field import Field
 from nerf_plugin.job import Nerf
 from tests.nerf_plugin.captures import ANGLE, RADIUS, ball
@@ -145,3 +147,10 @@ def test_an_output_folder_that_cannot_be_one_is_named(capture: Path, tmp_path: P
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="is a file"):
         run(Nerf(capture, tmp_path / "file" / "out"), engine="inline")
+
+
+def test_the_front_is_where_the_photos_were_taken_from() -> None:
+    around = [Camera.from_matrix(look_at(np.array(p, float), np.zeros(3)), 8, 8, 8.0) for p in [(2, 0, 0), (-2, 0, 0)]]
+    assert front_of(around) is None
+    front = front_of([Camera.from_matrix(look_at(np.array([2, y, 0.0]), np.zeros(3)), 8, 8, 8.0) for y in (-1, 0, 1)])
+    assert front is not None and front @ [1, 0, 0] > 0.6
