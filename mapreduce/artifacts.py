@@ -69,8 +69,10 @@ def open_artifact(path: Path, mode: str = "wb") -> Iterator[ArtifactFile]:
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             raw.close()
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a write's error does not say where
         raise

@@ -181,7 +181,7 @@ class Slot:
         if isinstance(error, MemoryError):
             limits.set_memory(0)
             self.memory = -1
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
             free = shutil.disk_usage(self.settings.blobs).free
             error.add_note(
                 f"The data directory {self.settings.blobs} has {free >> 20} MiB left; --data-dir, or the variable "

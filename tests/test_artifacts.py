@@ -38,7 +38,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
         "with open_artifact(Path(sys.argv[1])) as file: file.write(bytes(20000))\n"
     )
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.bin")], capture_output=True, text=True)
-    assert done.returncode != 0 and "File too large" in done.stderr
+    assert done.returncode != 0 and "File too large" in done.stderr and "a.bin" in done.stderr.splitlines()[-1]
     assert (tmp_path / "a.bin").read_bytes() == b"old" and os.listdir(tmp_path) == ["a.bin"]
 
 
