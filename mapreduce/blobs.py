@@ -9,10 +9,12 @@ mapping. From another host the bytes are fetched (see blobserver.py) and then ma
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import mmap
 import os
 import shutil
-import tempfile
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +28,8 @@ Buffer = bytes | bytearray | memoryview
 Fetch = Callable[["Node", int, "Ref", int, int], Buffer]
 
 _IOV_MAX = 512
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_numbers = itertools.count()
 
 
 class BlobLost(Exception):
@@ -41,9 +45,13 @@ class BlobWriter:
     """Writes one blob front to back. Use as a context manager: leaving it without `commit` deletes what was written."""
 
     def __init__(self, directory: Path):
-        self._directory = directory
-        directory.mkdir(parents=True, exist_ok=True)
-        self._fd, self._temporary = tempfile.mkstemp(suffix=".tmp", dir=directory)
+        self._directory = str(directory)
+        self._temporary = f"{self._directory}/{os.getpid()}-{threading.get_ident():x}-{next(_numbers)}.tmp"
+        try:
+            self._fd = os.open(self._temporary, _CREATE, 0o600)
+        except FileNotFoundError:  # the unit's first blob
+            directory.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(self._temporary, _CREATE, 0o600)
         self._digest = xxhash.xxh3_128()
         self.size = 0
 
@@ -68,7 +76,7 @@ class BlobWriter:
         digest = self._digest.digest()
         os.close(self._fd)
         self._fd = -1
-        os.replace(self._temporary, self._directory / digest.hex())
+        os.replace(self._temporary, f"{self._directory}/{digest.hex()}")
         self._temporary = ""
         return digest, self.size
 
@@ -80,7 +88,8 @@ class BlobWriter:
             os.close(self._fd)
             self._fd = -1
         if self._temporary:
-            Path(self._temporary).unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._temporary)
             self._temporary = ""
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import os
 import typing
 from collections.abc import Mapping
@@ -52,6 +53,11 @@ def fields(cls: type[Job]) -> list[ParamField]:
     Raises:
         BrokenPlugin: the class is no dataclass, or a field's annotation means nothing or cannot be checked.
     """
+    return list(_fields(cls))
+
+
+@functools.lru_cache(maxsize=256)
+def _fields(cls: type[Job]) -> tuple[ParamField, ...]:
     if not hasattr(cls, "__dataclass_fields__"):
         raise BrokenPlugin(f"{cls.__qualname__} is not a dataclass: put @dataclass above the class")
     owner = cls.__qualname__
@@ -74,7 +80,7 @@ def fields(cls: type[Job]) -> list[ParamField]:
         required = default is _MISSING
         plain = None if required else msgspec.to_builtins(default, enc_hook=_encode)
         found.append(ParamField(field.name, annotation, required, plain, text))
-    return found
+    return tuple(found)
 
 
 def validate(cls: type[J], mapping: Mapping[str, Any], lax: bool = False, check: bool = True) -> J:

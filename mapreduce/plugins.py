@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -290,10 +291,15 @@ class _Class:
     job: bool
 
 
-def _scan(source: bytes) -> Iterator[_Class]:
+@functools.lru_cache(maxsize=64)
+def _scan(source: bytes) -> tuple[_Class, ...]:
     """The classes and functions of a module's top level. A class is taken for a job type if a base is called Job, or is
     such a class of this file; its name and version are the literals assigned in its body, as `Job.__init_subclass__`
     finds them."""
+    return tuple(_classes(source))
+
+
+def _classes(source: bytes) -> Iterator[_Class]:
     jobs: set[str] = set()
     for node in ast.parse(source).body:
         if isinstance(node, ast.FunctionDef):

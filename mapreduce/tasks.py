@@ -5,8 +5,9 @@ They are functions of (job, stage, task number, bytes of earlier tasks) to bytes
 what a process keeps for a job from task to task: the job object, its blobs, and caches whose absence would change speed
 and nothing else.
 
-A stage travels as `setup`, a packet that only these functions read: the names of the job's methods, `state`, and for
-each shared value either the value itself (when small) or the position of its blobs among the stage's `inputs`."""
+A stage travels as `setup`, a packet that only these functions read: the names of the job's methods, `state`, the splits
+(when small; else they are a blob), and for each shared value either the value itself (when small) or the position of
+its blobs among the stage's `inputs`."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ from .wire.messages import Ref
 
 PLAN, MAP, REDUCE, FINISH = range(4)
 INLINE_BYTES = 16 << 10
-"""Shared values up to this size travel inside the setup."""
+"""Shared values, and splits, up to this size travel inside the setup."""
 
 Segment = tuple[int, Ref, int, int]
 """(map index, blob, byte offset, byte size)"""
@@ -114,7 +115,7 @@ class LoadedStage:
         self.shared = _Shared(env, self.setup["shared"], inputs)
         self._env = env
         self._splits_ref = splits
-        self._splits: list[Any] | None = None
+        self._splits: list[Any] | None = self.setup.get("splits")
         self.cache: dict[str, Any] = {}
         named = {ref.hash for ref in inputs}
         for digest in env.decoded.keys() - named:
@@ -207,7 +208,10 @@ def run_plan(env: Env, number: int, previous: Previous | None) -> Plan:
     setup: dict[str, Any] = {"name": stage.name, "state": stage.state, "shared": shared}
     for role in ("map", "combine", "partition", "reduce"):
         setup[role] = _method_name(env.job, stage, role)
-    ref = _put(env, number, splits) if splits else None
+    if len(splits) <= INLINE_BYTES and sum(map(len, codec.dumps(splits))) <= INLINE_BYTES:
+        ref, setup["splits"] = None, splits
+    else:
+        ref = _put(env, number, splits)
     return Plan(
         stage.name,
         len(splits),

@@ -56,6 +56,7 @@ class Worker:
         self.leaving = ""
         self._poller = zmq.Poller()
         self._signals = 0
+        self._awaiting_room = False
         self._stop_at = 0.0
 
     # ------------------------------------------------------------------------------------------------------ the loop
@@ -111,8 +112,11 @@ class Worker:
             else:
                 self.pool.on_event(int(thing))
         self.pool.hand_out()
+        self.pool.flush()
         self.link.flush()
-        self._poller.modify(self.link.socket, zmq.POLLIN | (zmq.POLLOUT if self.link.blocked else 0))
+        if self._awaiting_room != self.link.blocked:
+            self._awaiting_room = self.link.blocked
+            self._poller.modify(self.link.socket, zmq.POLLIN | (zmq.POLLOUT if self.link.blocked else 0))
 
     # ----------------------------------------------------------------------------------------------- the coordinator
 
@@ -143,6 +147,7 @@ class Worker:
         self._poller.unregister(self.link.socket)
         self.link.join(encode(hello), time.monotonic())
         self._poller.register(self.link.socket, zmq.POLLIN)
+        self._awaiting_room = False
 
     def _beat(self, now: float) -> None:
         if self.link.welcome is None:
@@ -157,37 +162,42 @@ class Worker:
             self.pool.progress.clear()
 
     def _hear(self) -> None:
-        """All messages that have come."""
+        """All messages that have come; those that the coordinator had for us at one time come as one bundle."""
         while (frames := sockets.receive(self.link.socket)) is not None:
             self.link.heard = time.monotonic()
-            frame = frames[-1]
-            try:
-                message = at_worker(frame)
-            except WireError as error:
-                log.error("%s", error)
-                continue
-            match message:
-                case Assign():
-                    self.pool.take(message, frame)
-                case messages.StageInfo():
-                    self.pool.learn(message, frame)
-                case messages.Ack():
-                    self.link.outbox.acknowledge(message.results)
-                case messages.Abort():
-                    self.pool.abort({(t.job, t.stage, t.kind, t.index, t.attempt) for t in message.tasks})
-                case messages.Release():
-                    self._janitor.release(message)
-                    self.pool.forget(message, frame)
-                case messages.Welcome():
-                    self._welcome(message)
-                case messages.Reregister():
+            for frame in frames:
+                try:
+                    message = at_worker(frame)
+                except WireError as error:
+                    log.error("%s", error)
+                    continue
+                if isinstance(message, messages.Reregister):
                     if self.link.joined:
                         self._join()
                         return
-                case messages.Refused():
-                    raise Refused(f"the coordinator at {self.settings.connect} refused this worker: {message.message}")
-                case messages.Drain():
-                    self._drain()
+                else:
+                    self._heed(message, frame)
+
+    def _heed(self, message: messages.Message, frame: bytes) -> None:
+        """Do what one message says; `frame` is that message as it came."""
+        match message:
+            case Assign():
+                self.pool.take(message, frame)
+            case messages.StageInfo():
+                self.pool.learn(message, frame)
+            case messages.Ack():
+                self.link.outbox.acknowledge(message.results)
+            case messages.Abort():
+                self.pool.abort({(t.job, t.stage, t.kind, t.index, t.attempt) for t in message.tasks})
+            case messages.Release():
+                self._janitor.release(message)
+                self.pool.forget(message, frame)
+            case messages.Welcome():
+                self._welcome(message)
+            case messages.Refused():
+                raise Refused(f"the coordinator at {self.settings.connect} refused this worker: {message.message}")
+            case messages.Drain():
+                self._drain()
 
     def _welcome(self, message: messages.Welcome) -> None:
         self.link.welcome = message

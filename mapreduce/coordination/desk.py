@@ -131,7 +131,7 @@ class Desk:
             unsafe = ended and bool(self._journal.trouble)
             frame = encode(self._pong(now) if unsafe else update)
             for client in clients:
-                self._post.send(client.id, frame, now)
+                self._post.send(client.id, (frame,), now)
             if unsafe:
                 self.watchers.progressed(job)
             elif ended:

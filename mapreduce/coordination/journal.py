@@ -115,6 +115,11 @@ class Journal:
         """Whether there is something to commit."""
         return bool(self._logs) or self._store.pending > 0
 
+    @property
+    def pressing(self) -> bool:
+        """Whether what waits for the next commit is an acceptance or an end."""
+        return self._sync
+
     def commit(self) -> None:
         """One transaction for all that was appended. When it raises StoreError, everything is still buffered and may be
         tried again."""

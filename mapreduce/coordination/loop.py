@@ -2,7 +2,9 @@
 
 A turn receives what has come (bounded, so that one loud peer cannot keep the others waiting), lets the scheduler handle
 it, appends what has to last to the journal, commits once, and only then sends what depends on it. So the cost of
-durability is shared by all that happened in the turn, and the busier it is the more that is.
+durability is shared by all that happened in the turn, and the busier it is the more that is. A turn in which nothing
+was said that depends on its records leaves them to the next, for `LATER` seconds at most: until then nobody was told,
+and who brought the results keeps them.
 
 What leaves falls in two kinds. Answers that depend on nothing durable (Welcome, Reregister, Pong) go out at once. All
 else waits for the commit. When the store fails (a full disk), it goes on waiting, new submissions are refused with the
@@ -28,10 +30,11 @@ from ..errors import StoreError, WireError
 from ..scheduler import events as ev
 from ..scheduler.core import Scheduler
 from ..scheduler.settings import Settings
+from ..scheduler.table import ENDED
 from ..store import Store
 from ..wire import messages as m
 from ..wire import sockets
-from ..wire.typed import at_coordinator, clip, encode
+from ..wire.typed import at_coordinator, clip
 from ..working.host import host_id
 from . import inbound, outbound
 from .desk import Desk
@@ -47,6 +50,8 @@ BUDGET = 0.02
 """...and seconds, so that an answer never waits long for others' messages."""
 TICK = 0.25
 """Seconds between ticks of the scheduler, fewer where heartbeats are quicker."""
+LATER = 0.05
+"""Seconds that records wait for a commit on which something depends."""
 RETRY_STORE = 1.0
 """Seconds between attempts to commit to a store that failed."""
 RELEASE = 1.0
@@ -77,7 +82,7 @@ class Coordinator:
         self._accepted: list[ev.Accepted] = []
         self._beats: dict[bytes, WorkerPeer] = {}
         self._releases: list[ev.Release] = []
-        self._release_at = self._retry_at = self._tick_at = 0.0
+        self._release_at = self._retry_at = self._tick_at = self._commit_at = 0.0
         self._malformed = 0
         now = time.monotonic()
         self.scheduler.restore(self.journal.read(), now)
@@ -151,7 +156,8 @@ class Coordinator:
         once."""
         if self.post.lost or self.post.gone:
             return 0.0
-        until = min(self._tick_at, self.desk.watchers.deadline() or self._tick_at, self.post.probe_at or self._tick_at)
+        tick = self._tick_at
+        until = min(tick, self.desk.watchers.deadline() or tick, self.post.probe_at or tick, self._commit_at or tick)
         return until - time.monotonic()
 
     def _receive(self, now: float) -> None:
@@ -312,8 +318,9 @@ class Coordinator:
 
     def _carry_out(self, action: ev.Action, now: float) -> None:
         match action:
-            case ev.JobChanged(job):
-                self.desk.watchers.changed(job)
+            case ev.JobChanged(job, state):
+                tell = self.desk.watchers.changed if state in ENDED else self.desk.watchers.progressed
+                tell(job)
             case ev.Accepted():
                 self._accepted.append(action)
             case ev.Rejected(client, token, code, text, retry_after):
@@ -343,7 +350,7 @@ class Coordinator:
 
     def _finish(self, now: float) -> None:
         """The end of a turn: one commit, then all that waited for it."""
-        if self.journal.dirty and not (self.journal.trouble and now < self._retry_at):
+        if self.journal.dirty and not (self.journal.trouble and now < self._retry_at) and self._pressing(now):
             self._commit(now)
         if self._releases and not self.journal.trouble:
             self._release(now)
@@ -351,7 +358,7 @@ class Coordinator:
         if safe:
             accepted, self._accepted = self._accepted, []
             for action in accepted:
-                self.post.send(action.client, encode(m.Accepted(action.token, action.job)), now)
+                self.post.say(action.client, m.Accepted(action.token, action.job), now)
             self.post.flush(now)
         for worker in self._beats.values():
             if safe:
@@ -360,10 +367,17 @@ class Coordinator:
         self._beats.clear()
         self.desk.tell_watchers(now)
 
+    def _pressing(self, now: float) -> bool:
+        """Whether something depends on the records at hand, or they have waited long enough."""
+        self._commit_at = self._commit_at or now + LATER
+        return bool(
+            self.post.outbox or self._accepted or self._beats or self.journal.pressing or now >= self._commit_at
+        )
+
     def _release(self, now: float) -> None:
         """Let the nodes delete what nothing refers to. What a power cut could bring back must not be deleted; but no
         round of a job should wait for a disk's fsync only because blobs of the last one may go."""
-        if not self.journal.synced:
+        if self.journal.dirty or not self.journal.synced:
             if now < self._release_at:
                 return
             self.journal.force()
@@ -378,7 +392,7 @@ class Coordinator:
                 self.post.later(peer.id, m.Release(action.job, action.units))
 
     def _commit(self, now: float) -> None:
-        before = self.journal.trouble
+        before, self._commit_at = self.journal.trouble, 0.0
         try:
             self.journal.commit()
         except StoreError as error:

@@ -20,7 +20,7 @@ CLIENT_SILENCE = 120.0
 
 @dataclass(slots=True)
 class WorkerPeer:
-    """`told` maps a job to the stage and plan that this worker was last sent a StageInfo of. `backlog` are frames that
+    """`told` maps a job to the stage and plan that this worker was last sent a StageInfo of. `backlog` are bundles that
     it was not ready to read, since `stuck`. `results` counts its result messages, `acked` those of them that it was
     told are safe. `name` is what the scheduler calls it."""
 
@@ -29,7 +29,7 @@ class WorkerPeer:
     name: str
     since: float = field(default_factory=time.time)
     told: dict[int, tuple[int, StagePlan | None]] = field(default_factory=dict)
-    backlog: deque[bytes] = field(default_factory=deque)
+    backlog: deque[tuple[bytes, ...]] = field(default_factory=deque)
     stuck: float = 0.0
     suspect: float = 0.0
     """When it was last found unreachable; 0: it is not."""

@@ -1,5 +1,6 @@
 """Sending: what may go at once, what waits for the commit, and who cannot be reached.
 
+What one turn has to say to a worker travels as one bundle (the frames of one message), so that both sides wake once.
 Sends never block. A worker that does not read as fast as we write has a backlog, in order and bounded; one that has no
 route has a moment to be back, because connections heal, and then it is lost. Both end up in `lost`, which the loop
 empties: nothing is handled in the middle of sending.
@@ -23,7 +24,7 @@ RECONNECT = 1.5
 RECONNECT_HERE = 0.1
 """The same for a worker on this host, whose connection hardly ever breaks but with the worker."""
 BACKLOG = 4_096
-"""Frames kept for a worker that does not read; beyond that it is given up."""
+"""Bundles kept for a worker that does not read; beyond that it is given up."""
 
 
 class Post:
@@ -54,25 +55,32 @@ class Post:
     def flush(self, now: float) -> None:
         """The commit is done: send all that waited for it."""
         outbox, self.outbox = self.outbox, []
+        bundles: dict[bytes, list[bytes]] = {}
         for peer, frame in outbox:
-            self.send(peer, frame, now)
+            if peer in self._peers.workers:
+                bundles.setdefault(peer, []).append(frame)
+            else:
+                self.send(peer, (frame,), now)
+        for peer, frames in bundles.items():
+            for start in range(0, len(frames), sockets.BUNDLE):
+                self.send(peer, tuple(frames[start : start + sockets.BUNDLE]), now)
 
     def say(self, peer: bytes, message: m.Message, now: float) -> None:
         """Send at once what depends on nothing durable."""
-        self.send(peer, encode(message), now)
+        self.send(peer, (encode(message),), now)
 
-    def send(self, peer: bytes, frame: bytes, now: float) -> None:
-        """Send a frame at once, or put it behind what waits for that peer."""
+    def send(self, peer: bytes, frames: tuple[bytes, ...], now: float) -> None:
+        """Send messages at once as one bundle, or put them behind what waits for that peer."""
         worker = self._peers.workers.get(peer)
         if worker is not None and worker.backlog:
-            worker.backlog.append(frame)
+            worker.backlog.append(frames)
             return
-        outcome = sockets.send_to(self._socket, peer, frame)
+        outcome = sockets.send_to(self._socket, peer, *frames)
         if outcome is Sent.YES:
             return
         if worker is not None:
             worker.stuck = now
-            worker.backlog.append(frame)
+            worker.backlog.append(frames)
             if outcome is Sent.GONE:
                 self._suspect(worker, now)
         elif outcome is Sent.GONE and peer in self._peers.clients:
@@ -81,7 +89,7 @@ class Post:
     def retry(self, now: float) -> None:
         """Try again what workers could not take. Call it a few times a second."""
         for worker in self._peers.workers.values():
-            while worker.backlog and sockets.send_to(self._socket, worker.id, worker.backlog[0]) is Sent.YES:
+            while worker.backlog and sockets.send_to(self._socket, worker.id, *worker.backlog[0]) is Sent.YES:
                 worker.backlog.popleft()
                 worker.stuck, worker.suspect = now, 0.0
             if len(worker.backlog) > BACKLOG or (worker.backlog and now - worker.stuck > self._lease):

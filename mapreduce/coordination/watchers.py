@@ -1,7 +1,7 @@
 """Who watches which job, and what they are told.
 
-A change of state is told at once, so that waiting for a job costs nothing; mere progress at most every `INTERVAL`
-seconds, whatever happens in between. An Update is made and encoded once for all watchers of a job.
+The end of a job is told at once, so that waiting for one costs nothing; a new stage or mere progress at most every
+`INTERVAL` seconds: a job of many short rounds is not held up by telling of each. An Update is made and encoded once for all watchers of a job.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ class Watchers:
         self._next.pop(job, None)
 
     def changed(self, job: int) -> None:
-        """The job entered another state or stage."""
+        """The job ended, or somebody began to watch it."""
         if job in self._watchers:
             self._dirty[job] = None
             self._next.pop(job, None)
 
     def progressed(self, job: int) -> None:
-        """Some tasks of the job are done, or further."""
+        """The job entered another stage, or some of its tasks are done, or further."""
         if job in self._watchers:
             self._dirty[job] = None
 

@@ -50,6 +50,8 @@ class _Run:
         self._tasks = 0
         self._stage = (0, "", 0, 0, (0.0, 0.0))
         self._done = [0, 0]
+        self._units: set[tuple[int, int]] = set()
+        """(stage, kind) of earlier stages that still lie there."""
 
     def run(self) -> Result:
         env, number = self._env, 0
@@ -82,11 +84,11 @@ class _Run:
 
     def _forget(self, number: int, inputs: tuple[Ref, ...]) -> None:
         """Delete what earlier stages left, but for what stage `number` was given."""
-        named = {(ref.stage, ref.kind) for ref in inputs}
-        units = {(old, kind) for old in range(number) for kind in (tasks.PLAN, tasks.REDUCE)} - named
-        present = [unit for unit in sorted(units) if self._env.store.unit(self._env.job_id, *unit).exists()]
-        if present:
-            self._env.store.release(self._env.job_id, present)
+        self._units |= {(number - 1, tasks.PLAN), (number - 1, tasks.REDUCE)}
+        outgrown = self._units - {(ref.stage, ref.kind) for ref in inputs}
+        self._units -= outgrown
+        if outgrown:
+            self._env.store.release(self._env.job_id, sorted(outgrown))
 
     def _count(self, phase: int, result: tasks.TaskResult) -> tasks.TaskResult:
         self._add(result.counters)

@@ -35,6 +35,10 @@ BULK = 64 * 1024
 """From this many bytes on a frame is sent without copying; below, a copy is cheaper than the bookkeeping."""
 
 
+BUNDLE = 64
+"""Messages of the coordinator to one worker that travel together, each a frame of its own."""
+
+
 class Sent(Enum):
     """What became of a message handed to `send_to`."""
 
@@ -144,7 +148,7 @@ def dealer(
 def send_to(socket: zmq.Socket[bytes], peer: bytes, *frames: bytes) -> Sent:
     """Hand one message to a ROUTER for `peer`, without waiting."""
     try:
-        socket.send_multipart((peer, *frames), zmq.NOBLOCK, copy=len(frames[-1]) < BULK)
+        socket.send_multipart((peer, *frames), zmq.NOBLOCK, copy=max(map(len, frames)) < BULK)
     except zmq.Again:
         return Sent.FULL
     except zmq.ZMQError as error:

@@ -26,6 +26,8 @@ from .slotwire import Loaded, Said, from_slot
 
 log = logging.getLogger("daf.worker")
 
+_BOTH = zmq.POLLIN | zmq.POLLOUT
+
 AHEAD = 0.02
 """Seconds of work that each of several slots is given ahead."""
 STAGES_KEPT = 4
@@ -52,6 +54,7 @@ class Pool:
         self._queue = Queue()
         self._slots: list[SlotProcess] = []
         self._retired: list[SlotProcess] = []
+        self._full: set[SlotProcess] = set()
         self._stages: dict[tuple[int, int], tuple[StageInfo, bytes]] = {}
         self._failed_starts = 0
         for _ in range(self._settings.slots):
@@ -100,11 +103,13 @@ class Pool:
         self._queue.drop(keys)
         for slot in self._all():
             slot.abort(keys)
+            self._full.add(slot)
 
     def forget(self, message: messages.Release, frame: bytes) -> None:
         """Blobs of a job go: so does what the slots keep of them."""
         for slot in self._all():
             slot.tell(frame)
+            self._full.add(slot)
         if not message.units:
             for key in [key for key in self._stages if key[0] == message.job]:
                 del self._stages[key]
@@ -131,7 +136,14 @@ class Pool:
             slot.tell(self._stages[key][1])
             slot.stages.add(key)
         slot.give(assign, keys, frame)
-        self._watch(slot)
+        self._full.add(slot)
+
+    def flush(self) -> None:
+        """Send the slots what this turn had for them: one write, and one waking, for each."""
+        for slot in self._full:
+            slot.flush()
+            self._watch(slot)
+        self._full.clear()
 
     # ------------------------------------------------------------------------------------------------- what they say
 
@@ -249,12 +261,15 @@ class Pool:
         for fd in (slot.channel.fileno(), slot.log_fd, slot.exit_fd):
             self._unwatch(fd)
         (self._slots if slot in self._slots else self._retired).remove(slot)
+        self._full.discard(slot)
         slot.close()
         shutil.rmtree(self._nursery.data.scratch / str(slot.pid), ignore_errors=True)
 
     def _watch(self, slot: SlotProcess) -> None:
-        flags = zmq.POLLIN | (zmq.POLLOUT if slot.channel.unsent else 0)
-        self._poller.modify(slot.channel.fileno(), flags)
+        blocked = slot.channel.unsent > 0
+        if blocked != slot.blocked:
+            slot.blocked = blocked
+            self._poller.modify(slot.channel.fileno(), _BOTH if blocked else zmq.POLLIN)
 
     def _unwatch(self, fd: int) -> None:
         if fd in self._poller:

@@ -88,6 +88,8 @@ class SlotProcess:
         self.held: dict[Key, Assign] = {}
         self.stages: set[tuple[int, int]] = set()
         self.loaded = False
+        self.blocked = False
+        """Whether the kernel did not take all that there is to send."""
         self.started = time.monotonic()
         self.finished = 0
         self.pace = 0.0
@@ -112,9 +114,13 @@ class SlotProcess:
         self.tell(frame)
 
     def tell(self, frame: bytes) -> None:
-        """Send a frame; a child that is gone is noticed elsewhere."""
+        """Send a frame with the next `flush`."""
+        self.channel.queue(frame)
+
+    def flush(self) -> None:
+        """Push what waits; a child that is gone is noticed elsewhere."""
         try:
-            self.channel.send(frame)
+            self.channel.flush()
         except Closed:
             return
 

@@ -136,7 +136,8 @@ class Fake:
             return
         while (frames := sockets.receive(self.socket)) is not None:
             self._heard = time.monotonic()
-            self._take(at_worker(frames[0]))
+            for frame in frames:
+                self._take(at_worker(frame))
 
     def _take(self, message: Any) -> None:
         if isinstance(message, m.Assign):

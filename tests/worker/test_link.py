@@ -130,6 +130,7 @@ def test_released_units_go_from_the_data_directory(coordinator, worker, tmp_path
     coordinator.results(2)
     unit = tmp_path / "data" / "blobs" / "1" / "0"
     assert len(list((unit / "1").iterdir())) == 2
+    (unit / "0").mkdir(exist_ok=True)
     coordinator.send(m.Release(1, ((0, 1),)))
     wait_until(lambda: not (unit / "1").exists())
     assert (unit / "0").exists()
