@@ -1,0 +1,40 @@
+"""What the cases of the radiance field work on: a generated head, so that nothing from outside is needed, or a capture
+of the user's (`DAF_BENCH_CAPTURE=folder`); and a field trained on it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+SEED = 7
+
+
+def capture(params: dict[str, Any], folder: Path) -> str:
+    """Photos with poses: `views` of a generated head, `size` pixels a side; returns the folder of the capture."""
+    chosen = os.environ.get("DAF_BENCH_CAPTURE")
+    if chosen:
+        return str(Path(chosen).resolve())
+    path = folder / f"face-{params['size']}-{params['views']}"
+    if not (path / "face.json").exists():
+        from nerf_plugin.faces import generate
+
+        generate(path, SEED, size=params["size"], views=params["views"], test_views=min(20, params["views"]))
+    return str(path)
+
+
+def trained(params: dict[str, Any], folder: Path) -> dict[str, str]:
+    """A capture and the field that a preset makes of it; returns the paths of both."""
+    from nerf_plugin.datasets import load
+    from nerf_plugin.training import PRESETS
+    from nerf_plugin.training.local import train
+
+    path = capture(params, folder)
+    field = folder / f"{Path(path).name}-{params['preset']}-{params['effort']}.daf"
+    if not field.exists():
+        settings = replace(PRESETS[params["preset"]].scaled(params["effort"]), seed=SEED)
+        temporary = field.with_suffix(".tmp")
+        train(load(path, "train"), settings).save(temporary)
+        temporary.rename(field)
+    return {"capture": path, "field": str(field)}

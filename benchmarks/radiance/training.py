@@ -1,0 +1,145 @@
+"""Training alone, as a job that keeps a diary: the stages of the nerf job up to the last round, nothing changed.
+
+Every plan and every task appends one line to a file: when it began and ended, and how long the kernels in it took. So a
+round's wall time can be taken apart: kernels, the rest of the tasks, and what the engine does between them. With
+`every`, the plan of a stage also saves the rows it is given (at most once in so many seconds), from which
+PSNR over time is computed after the run. Saving counts as training time; it is a few per cent of a second.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # workers load this file alone: the package is above it
+
+from mapreduce import History, Job, Stage  # noqa: E402
+from nerf_plugin.stages.training import TrainingStages  # noqa: E402
+
+
+@dataclass
+class Training(TrainingStages, Job):
+    """The training stages of the nerf job, timed."""
+
+    dataset: Path = Path()
+    diary: Path = Path()
+    preset: str = "standard"
+    effort: float = 1.0
+    every: float = 0.0
+    seed: int = 0
+
+    @cached_property
+    def capture(self) -> Any:
+        from nerf_plugin.datasets import load
+
+        return load(self.dataset, "train")
+
+    @cached_property
+    def settings(self) -> Any:  # type: ignore[override]
+        from nerf_plugin.training import PRESETS
+
+        return replace(PRESETS[self.preset].scaled(self.effort), seed=self.seed)
+
+    def train_views(self) -> list[dict[str, Any]]:
+        return [view.to_plain() for view in self.capture.views]
+
+    def bounds(self) -> Any:
+        return self.capture.bounds
+
+    def next_stage(self, history: History) -> Stage | None:
+        begin = time.time()
+        last = history.last
+        self.note("plan", begin=begin, stage=len(history), name="" if last is None else last.name)
+        if last is None:
+            return self.plan_prepare()
+        if last.state["phase"] in ("prepare", "grid"):
+            return self.plan_grid(last) if last.state["phase"] == "prepare" else self.plan_rows(last)
+        if last.state["phase"] == "rows":
+            return self.plan_round(last)
+        then = self.training_over(last)
+        if self.every and (then == "done" or self.due(begin)):
+            self.save(last, begin)
+        if then == "done":
+            return None
+        return self.plan_round(last) if then == "round" else self.plan_grid(last)
+
+    # ------------------------------------------------------------------------------------------------------ the diary
+
+    def note(self, what: str, **facts: Any) -> None:
+        """Append a line; short writes to a file opened for appending do not mix."""
+        line = json.dumps({"what": what, "end": time.time(), "pid": os.getpid(), **facts}) + "\n"
+        fd = os.open(self.diary / "diary.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        os.write(fd, line.encode())
+        os.close(fd)
+
+    def due(self, now: float) -> bool:
+        saved = [float(path.name) for path in self.diary.iterdir() if path.is_dir()]
+        return not saved or now - max(saved) >= self.every
+
+    def save(self, last: Any, now: float) -> None:
+        """Rows and grid of this moment, in a folder named by it."""
+        import numpy as np
+
+        folder = self.diary / f"{now:.6f}"
+        folder.mkdir()
+        [(_, plain)] = last.shared["grid"]
+        np.savez(folder / "grid.npz", box=plain["box"], **plain["grid"])
+        for part, rows in last.outputs:
+            np.save(folder / f"rows-{part}.npy", rows)
+
+    def trace(self, task: int, ctx: Any) -> Iterator[tuple[int, Any]]:
+        """Map, as the job does it, and a line about it."""
+        yield from self.watched("map", "map_task", super().trace(task, ctx), ctx)
+
+    def step(self, part: int, packets: Any, ctx: Any) -> Iterator[tuple[int, Any]]:
+        """Reduce, as the job does it, and a line about it."""
+        yield from self.watched("reduce", "reduce_task", super().step(part, packets, ctx), ctx)
+
+    def watched(self, what: str, kernel: str, work: Iterator[Any], ctx: Any) -> list[Any]:
+        """The pairs of one task; the diary gets its times and the bytes that it leaves."""
+        import nerf_plugin.training as training
+
+        inner = Stopwatch(getattr(training, kernel))
+        setattr(training, kernel, inner)
+        begin, cpu = time.time(), time.thread_time()
+        try:
+            pairs = list(work)
+        finally:
+            setattr(training, kernel, inner.function)
+        spent = time.thread_time() - cpu
+        size = sum(map(_bytes, (value for _, value in pairs)))
+        self.note(
+            what, begin=begin, cpu=spent, kernel=inner.wall, kernel_cpu=inner.cpu, bytes=size, stage=ctx.stage,
+            task=ctx.task, round=ctx.state["round"],
+        )  # fmt: skip
+        return pairs
+
+
+class Stopwatch:
+    """A function that adds up what its calls take: wall and CPU seconds."""
+
+    def __init__(self, function: Callable[..., Any]):
+        self.function, self.wall, self.cpu = function, 0.0, 0.0
+
+    def __call__(self, *args: Any) -> Any:
+        wall, cpu = time.perf_counter(), time.thread_time()
+        result = self.function(*args)
+        self.wall += time.perf_counter() - wall
+        self.cpu += time.thread_time() - cpu
+        return result
+
+
+def _bytes(value: Any) -> int:
+    return sum(map(_bytes, value.values())) if isinstance(value, dict) else int(value.nbytes)
+
+
+def read_diary(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run, in the order they were written."""
+    return [json.loads(line) for line in (folder / "diary.jsonl").read_text().splitlines()]
