@@ -21,6 +21,7 @@ _HOMES = {
     "Result": "job",
     "Artifact": "job",
     "Param": "params",
+    "open_artifact": "artifacts",
     "FileRange": "inputs",
     "LINE": "inputs",
     "WORD": "inputs",
@@ -39,6 +40,7 @@ _HOMES = {
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the keys are names
 
 if TYPE_CHECKING:  # what __getattr__ finds, for type checkers and editors
+    from .artifacts import open_artifact as open_artifact
     from .client import Client as Client
     from .engines import run as run
     from .errors import BadInput as BadInput

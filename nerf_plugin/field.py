@@ -8,13 +8,13 @@ bytes, and every figure measured on a field in memory is true of the file.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nerf_plugin.export.atomic import write_bytes
 from nerf_plugin.grid import Grid
 from nerf_plugin.kernels import march as marching
 from nerf_plugin.kernels.lattice import inside, interpolate
@@ -180,14 +180,8 @@ class Field:
         return start + bytes(-len(start) % 64) + b"".join(blocks)
 
     def save(self, path: Path | str) -> None:
-        """Writes the file by atomic rename."""
-        path = Path(path)
-        draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            draft.write_bytes(self.to_bytes())
-            os.replace(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
+        """Writes the file by atomic rename. Raises ExportError where it cannot be written."""
+        write_bytes(path, self.to_bytes())
 
     @classmethod
     def load(cls, path: Path | str) -> Field:

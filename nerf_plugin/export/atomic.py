@@ -1,12 +1,13 @@
-"""Files appear whole or not at all: written beside their place, flushed to the disk, then renamed."""
+"""Files appear whole or not at all, and say why when they cannot be written."""
 
 from __future__ import annotations
 
 import json
 import os
-import secrets
 from pathlib import Path
 from typing import Any
+
+from mapreduce import open_artifact
 
 
 class ExportError(OSError):
@@ -16,25 +17,14 @@ class ExportError(OSError):
 def write_bytes(path: str | os.PathLike[str], *chunks: bytes | memoryview) -> Path:
     """Write `chunks` one after another to `path` by atomic rename, making its folder; returns the path."""
     target = Path(path)
-    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with open(draft, "xb") as stream:
+        with open_artifact(target) as file:
             for chunk in chunks:
-                stream.write(chunk)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(draft, target)
+                file.write(chunk)
     except OSError as error:
         raise ExportError(
             f"cannot write {target}: {error.strerror or error}; choose a folder that is writable and has space"
         ) from error
-    finally:
-        # Interrupted or refused: nothing half-written stays behind.
-        try:
-            draft.unlink(missing_ok=True)
-        except OSError:
-            draft = target
     return target
 
 
