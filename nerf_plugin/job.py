@@ -1,7 +1,7 @@
 """The flagship job type: photos with known poses -> radiance field -> mesh, measured on photos it never saw.
 
-    prepare -> (grid -> rows -> round ... round) for each level -> depth -> lattice -> surface -> outlines -> charts ->
-    photos -> bake -> pictures -> finish
+    (poses ->) prepare -> (grid -> rows -> round ... round) for each level -> depth -> lattice -> surface -> outlines ->
+    charts -> photos -> bake -> pictures -> finish
 
 Which stage follows is a function of the last committed one, so a run goes on from where it was whatever died. The same
 photos, preset and seed give the same bytes of field and mesh on any engine with any number of workers.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,9 +29,11 @@ if TYPE_CHECKING:
     from nerf_plugin.datasets import Dataset
     from nerf_plugin.training import Settings
 
+LEAST_VIEWS = 3
 TRAINING = ("grid", "rows", "round")
 TRAINED = (0.02, 0.6)
 SHARES = {
+    "poses": (0.0, 0.0),
     "prepare": (0.0, 0.02),
     "depth": (0.6, 0.7),
     "lattice": (0.7, 0.72),
@@ -46,7 +49,9 @@ SHARES = {
 
 @dataclass
 class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
-    """Turn photos with known poses into a radiance field and a textured 3D avatar.
+    """Turn photos into a radiance field and a textured 3D avatar.
+
+    The camera poses of plain photos are found first (with the extra `poses`) and kept beside them, in PHOTOS-posed.
 
     Writes into OUT: avatar.obj (.mtl, .png), avatar.glb, avatar.ply, avatar.json, viewer.html, field.daf, report.html,
     report.json, turntable.webp, contact-sheet.png, and renders of the held-out photos.
@@ -66,15 +71,35 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
 
     def check(self) -> None:
         """Read the capture's description, look at its files, and try the output folder, before anything runs."""
-        if not self.capture.views:
-            raise BadInput(f"{self.dataset}: the capture has no training photos")
-        self.bounds()
+        from nerf_plugin.datasets import plain
+
+        if self.unposed and not plain.place_of(self.dataset).exists():
+            plain.check_photos(self.dataset)
+        else:
+            self.check_capture()
         out = self.out.absolute()
         existing = next(folder for folder in (out, *out.parents) if folder.exists())
         if not existing.is_dir():
             raise BadInput(f"{existing} is a file; --out must name a folder")
         if not os.access(existing, os.W_OK | os.X_OK):
             raise BadInput(f"{existing} cannot be written to; choose another --out")
+
+    def check_capture(self) -> None:
+        """What a surface cannot be found without. Raises BadInput."""
+        count = len(self.capture.views)
+        if count < LEAST_VIEWS:
+            raise BadInput(
+                f"{self.dataset}: the capture has {count or 'no'} training photo{'' if count == 1 else 's'}; a surface "
+                f"needs at least {LEAST_VIEWS}, and a good one 40 to 100 from all around"
+            )
+        self.bounds()
+
+    @property
+    def unposed(self) -> bool:
+        """Whether these are plain photos, whose poses are to be found."""
+        from nerf_plugin.datasets import recognise
+
+        return recognise(self.dataset) == "photos"
 
     @cached_property
     def capture(self) -> Dataset:
@@ -118,11 +143,15 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
 
     def next_stage(self, history: History) -> Stage | None:
         last = history.last
-        stage = self.plan_prepare() if last is None else self._follow(last)
+        if last is None:
+            stage: Stage | None = self.plan_poses() if self.unposed else self.plan_prepare()
+        else:
+            stage = self._follow(last)
         return None if stage is None else replace(stage, share=self._share(stage))
 
     def _follow(self, last: StageResult) -> Stage | None:
         return {
+            "poses": lambda last: self.plan_prepare(),
             "prepare": self.plan_grid,
             "grid": self.plan_rows,
             "rows": self.plan_round,
@@ -151,6 +180,16 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
         if then == "round":
             return self.plan_round(last)
         return self.plan_grid(last) if then == "grid" else self.plan_depth(last)
+
+    def plan_poses(self) -> Stage:
+        """Make a capture of plain photos."""
+        return Stage([0], "camera poses", map=self.find_poses, reduces=1, state={"phase": "poses"})
+
+    def find_poses(self, split: int, ctx: Context) -> Iterator[tuple[int, str]]:
+        """Map: a capture beside the photos, unless it is there."""
+        from nerf_plugin.datasets.plain import make_posed
+
+        yield 0, str(make_posed(self.dataset, self.seed, lambda line: ctx.progress(0, 1, line)))
 
     def finish(self, results: Outputs, ctx: Context) -> dict[str, Any]:
         """Write the artifacts; the value is what report.json says in short."""

@@ -17,6 +17,7 @@ from PIL import Image
 
 from nerf_plugin.datasets import images
 from nerf_plugin.datasets.model import DatasetError
+from nerf_plugin.datasets.plain import photos_in
 
 MAX_SIDE, MAX_FEATURES, EXHAUSTIVE = 1600, 4096, 120
 
@@ -29,12 +30,12 @@ def estimate_poses(
     Returns how many photos were placed (in the largest model) and how many there are. `say` hears about each step.
     Raises DatasetError when pycolmap is not installed, a photo is damaged, or no two photos fit together.
     """
-    pycolmap = _pycolmap()
+    pycolmap = load_pycolmap()
     if not photos.is_dir():
         raise DatasetError(photos, "is no folder", "Give the folder that holds the photos.")
     if out.exists() and any(out.iterdir()):
         raise DatasetError(out, "exists and is not empty", "Choose another folder with --out, or move it away.")
-    files = sorted(path for path in photos.iterdir() if path.suffix.lower() in images.SUFFIXES)
+    files = photos_in(photos)
     if len(files) < 3:
         raise DatasetError(photos, f"holds {len(files)} photos", "Take 40 to 100 photos around the subject.")
     sizes = _gather(files, out / "images")
@@ -63,7 +64,7 @@ def estimate_poses(
     placed = max((model.num_reg_images() for model in models.values()), default=0)
     if placed < 3:
         advice = "Take sharp photos of a textured subject that share at least two thirds of their view with the next."
-        raise DatasetError(photos, f"only {placed} of {len(files)} photos could be fitted together", advice)
+        raise DatasetError(photos, f"finding poses: {placed} of {len(files)} photos could be fitted together", advice)
     return placed, len(files)
 
 
@@ -81,7 +82,8 @@ def _gather(files: list[Path], folder: Path) -> set[tuple[int, int]]:
     return sizes
 
 
-def _pycolmap() -> Any:
+def load_pycolmap() -> Any:
+    """The module pycolmap, hushed. Raises DatasetError when it is not installed."""
     try:
         import pycolmap
     except ImportError as error:
