@@ -1,7 +1,8 @@
 """Who watches which job, and what they are told.
 
 The end of a job is told at once, so that waiting for one costs nothing; a new stage or mere progress at most every
-`INTERVAL` seconds: a job of many short rounds is not held up by telling of each. An Update is made and encoded once for all watchers of a job.
+`INTERVAL` seconds: a job of many short rounds is not held up by telling of each. An Update is made and encoded once for
+all watchers of a job.
 """
 
 from __future__ import annotations

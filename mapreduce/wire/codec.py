@@ -96,7 +96,9 @@ def dumps(value: Any) -> list[Buffer]:
     digest = xxhash.xxh3_64()
     for part in parts:
         digest.update(part)
-    return [_HEADER.pack(MAGIC, len(head), len(frames), 0, position, digest.intdigest()), *parts]
+    header = _HEADER.pack(MAGIC, len(head), len(frames), 0, position, digest.intdigest())
+    frames.clear()  # `default` refers to itself: what it holds would stay until the garbage collector comes round
+    return [header, *parts]
 
 
 def _pack(value: Any, default: Any) -> bytes:
