@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from nerf_plugin.cameras import Camera, look_at
+from nerf_plugin.faces.noise import fbm
 
 RADIUS = 0.5
 ANGLE = 0.7
@@ -54,3 +55,40 @@ def ball(folder: Path, *, size: int = 48, views: int = 14, test_views: int = 3) 
         text = json.dumps({"camera_angle_x": ANGLE, "frames": frames})
         (folder / f"transforms_{split}.json").write_text(text)
     return folder
+
+
+def room(camera: Camera, half: float = 4.0) -> np.ndarray:
+    """(H, W, 3) uint8 picture of the walls of a cubic room around the origin, covered with blots of many sizes."""
+    h, w = camera.height, camera.width
+    origin, directions = camera.rays(np.tile(np.arange(w), h), np.repeat(np.arange(h), w))
+    with np.errstate(divide="ignore"):
+        reach = (np.sign(directions) * half - origin) / directions
+    wall = reach.argmin(1)
+    points = np.asarray(origin) + directions * reach[np.arange(h * w), wall][:, None]
+    colors = np.stack([fbm(points * 1.5, seed, 4) for seed in (100, 200, 300)], 1)
+    return np.rint(255 * np.clip(0.5 + 0.6 * colors, 0, 1)).astype(np.uint8).reshape(h, w, 3)
+
+
+def plain_photos(folder: Path, *, size: int = 160, views: int = 24, alpha: bool = False) -> list[Camera]:
+    """Photos of the ball in a room, walking around it, and nothing that says from where; returns the cameras.
+
+    JPEG; with `alpha` PNG whose alpha is the ball (the room is in the colours, as in a photo that was cut out).
+    """
+    folder.mkdir(parents=True)
+    focal = size / 2 / math.tan(0.5)
+    cameras = []
+    for n in range(views):
+        turn = 2 * math.pi * n / views
+        position = np.array([1.6 * math.cos(turn), 1.6 * math.sin(turn), 0.5 + 0.3 * math.sin(3 * turn)])
+        cameras.append(
+            Camera(size, size, focal, focal, size / 2, size / 2, look_at(position, np.zeros(3))[:3, :3], position)
+        )
+        ball_seen = photograph(cameras[-1]).astype(np.float64)
+        cover = ball_seen[..., 3:] / 255
+        picture = np.rint(ball_seen[..., :3] * cover + room(cameras[-1]) * (1 - cover)).astype(np.uint8)
+        if alpha:
+            picture = np.dstack([picture, ball_seen[..., 3].astype(np.uint8)])
+            Image.fromarray(picture).save(folder / f"shot_{n:02d}.png")
+        else:
+            Image.fromarray(picture).save(folder / f"shot_{n:02d}.jpg", quality=95)
+    return cameras
