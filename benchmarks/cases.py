@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import inputs
+from .radiance import inputs as radiance
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,52 @@ CASES = {
             full={"bytes": 200_000_000},
             quick={"bytes": 2_000_000},
             prepare=inputs.text,
+        ),
+        Case(
+            "field",
+            "Radiance field: PSNR over time, held-out photos of a generated head (DAF_BENCH_CAPTURE: another)",
+            {
+                "to_28": SECONDS,
+                "to_25": SECONDS,
+                "to_30": SECONDS,
+                "psnr": Figure("dB", "more"),
+                "seconds": SECONDS,
+                "rays": Figure("thousand/s", "more"),
+                "peak": MEBIBYTES,
+            },
+            full={"size": 400, "views": 100, "preset": "standard", "effort": 1.0, "seconds": 300},
+            quick={"size": 64, "views": 12, "preset": "draft", "effort": 0.1, "seconds": 5},
+            prepare=radiance.capture,
+            limit=900,
+        ),
+        Case(
+            "kernel",
+            "Kernel of the radiance field on one core, million alive samples a second",
+            {
+                "training": Figure("M/s", "more"),
+                "forward": Figure("M/s", "more"),
+                "training_random": Figure("M/s", "more"),
+                "forward_random": Figure("M/s", "more"),
+            },
+            full={"size": 400, "views": 100, "preset": "standard", "effort": 1.0, "turns": 8},
+            quick={"size": 64, "views": 12, "preset": "draft", "effort": 0.1, "turns": 1},
+            prepare=radiance.trained,
+        ),
+        Case(
+            "training_scaling",
+            "Training with 1 and 2 workers: speed-up, the engine's share of a round, bytes of a round",
+            {
+                "speedup_2": Figure("x", "more"),
+                "overhead": Figure("% of all rounds", "less"),
+                "overhead_last": Figure("% of the last level's rounds", "less"),
+                "round": Figure("ms", "less"),
+                "megabytes": Figure("MB a round", "less"),
+                "dense": Figure("x less than a dense exchange", "more"),
+                "live": Figure("x less than a dense exchange of live voxels", "more"),
+            },
+            full={"size": 400, "views": 100, "preset": "standard", "effort": 1.0},
+            quick={"size": 64, "views": 12, "preset": "draft", "effort": 0.1},
+            prepare=radiance.capture,
         ),
     )
 }

@@ -29,6 +29,8 @@ PEERS = {
     "polars": "Polars",
     "duckdb": "DuckDB",
     "numpy": "NumPy in one process",
+    "torch": "dense voxel grid in torch, one thread",
+    "cpp": "C++ twin of the kernel, g++ -O3 -march=native",
 }
 
 NOT_DONE = "does not do this"

@@ -157,3 +157,28 @@ def scaling(bytes: int, data: str) -> tuple[dict[str, float], str]:
         figures, digest = wordcount(bytes, data, workers)
         seconds[workers] = figures["seconds"]
     return {"speedup_2": seconds[1] / seconds[2], "speedup_4": seconds[1] / seconds[4]}, digest
+
+
+def field(data: str, preset: str, effort: float, seconds: float, **_: Any) -> tuple[dict[str, float], str]:
+    from benchmarks.jobs import Empty
+    from benchmarks.radiance import field as fields
+
+    with engine() as opened:
+        opened.run(Empty(8))
+        with common.Peak() as peak:
+            curve, rays = fields.ours(opened, data, preset, effort, common.scratch() / "diary")
+    return fields.figures(curve, rays, curve[-1][0], peak.mebibytes), ""
+
+
+def kernel(data: dict[str, str], turns: int, **_: Any) -> tuple[dict[str, float], str]:
+    """Our kernel, turn by turn with its twin where there is a compiler, so that both meet the same neighbours."""
+    from benchmarks.radiance import twin
+
+    rates = twin.compare(data["capture"], data["field"], turns, common.scratch())
+    return rates["ours"], common.file_digest(data["field"])
+
+
+def training_scaling(data: str, preset: str, effort: float, **_: Any) -> tuple[dict[str, float], str]:
+    from benchmarks.radiance import scaling as measured
+
+    return measured.measure(data, preset, effort, common.scratch())

@@ -20,8 +20,8 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))  # workers load this file alone: the package is above it
 
-from mapreduce import History, Job, Stage  # noqa: E402
-from nerf_plugin.stages.training import TrainingStages  # noqa: E402
+from mapreduce import History, Job, Stage
+from nerf_plugin.stages.training import TrainingStages
 
 
 @dataclass
@@ -115,10 +115,21 @@ class Training(TrainingStages, Job):
             setattr(training, kernel, inner.function)
         spent = time.thread_time() - cpu
         size = sum(map(_bytes, (value for _, value in pairs)))
+        dense, live = ctx.cached(f"sizes {ctx.state['level']}", lambda: _sizes(ctx))
         self.note(
-            what, begin=begin, cpu=spent, kernel=inner.wall, kernel_cpu=inner.cpu, bytes=size, stage=ctx.stage,
-            task=ctx.task, round=ctx.state["round"],
-        )  # fmt: skip
+            what,
+            begin=begin,
+            cpu=spent,
+            kernel=inner.wall,
+            kernel_cpu=inner.cpu,
+            bytes=size,
+            stage=ctx.stage,
+            task=ctx.task,
+            round=ctx.state["round"],
+            level=ctx.state["level"],
+            dense=dense,
+            live=live,
+        )
         return pairs
 
 
@@ -134,6 +145,15 @@ class Stopwatch:
         self.wall += time.perf_counter() - wall
         self.cpu += time.thread_time() - cpu
         return result
+
+
+def _sizes(ctx: Any) -> tuple[int, int]:
+    """Voxels of the level's box, and how many of them have a row."""
+    import numpy as np
+
+    [(_, plain)] = ctx.shared["grid"]
+    x, y, z = plain["grid"]["bricks"]
+    return 64 * x * y * z, int(np.bitwise_count(plain["grid"]["present"]).sum())
 
 
 def _bytes(value: Any) -> int:

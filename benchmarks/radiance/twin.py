@@ -168,15 +168,19 @@ def check(first: tuple[int, np.ndarray, np.ndarray], second: tuple[int, np.ndarr
 
 def compare(capture: str, field: str, turns: int, folder: Path) -> dict[str, dict[str, float]]:
     """Rates of both kernels, in million alive samples a second: {"ours": {...}, "twin": {...}}, keyed by
-    "forward", "training", "forward_random", "training_random".
+    "forward", "training", "forward_random", "training_random"; nothing for the twin without a compiler.
 
     Raises Differs.
     """
-    library, work = compiled(folder), work_of(capture, field)
+    work = work_of(capture, field)
+    library = compiled(folder) if compiler() else None
     rates: dict[str, dict[str, float]] = {"ours": {}, "twin": {}}
     for suffix, rays in (("", work), ("_random", work.shuffled())):
-        kernels = {"ours": ours(rays), "twin": twin(rays, library)}
-        check(kernels["ours"](True), kernels["twin"](True))
+        kernels = {"ours": ours(rays)}
+        kernels["ours"](True)
+        if library is not None:
+            kernels["twin"] = twin(rays, library)
+            check(ours(rays)(True), kernels["twin"](True))
         for train in (False, True):
             best = dict.fromkeys(kernels, float("inf"))
             alive = dict.fromkeys(kernels, 0)

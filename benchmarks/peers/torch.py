@@ -1,0 +1,24 @@
+"""torch on CPU: a dense voxel grid, written well (benchmarks/radiance/torch_grid.py). One thread: a second one gave
+nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import common
+
+
+def missing() -> str | None:
+    return common.not_installed("torch")
+
+
+def version() -> str:
+    return common.version_of("torch")
+
+
+def field(data: str, seconds: float, **_: Any) -> tuple[dict[str, float], str]:
+    from benchmarks.radiance import field as fields
+
+    with common.Peak() as peak:
+        curve, rays = fields.theirs(data, seconds, 1)
+    return fields.figures(curve, rays, curve[-1][0], peak.mebibytes), ""

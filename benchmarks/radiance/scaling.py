@@ -1,0 +1,87 @@
+"""The case `training_scaling`: the same training with one and two workers, and where a round's time and bytes go.
+
+Speed-up is the ratio of the wall times of the rounds (from the first round's plan to the plan after the last).
+
+Overhead is measured with one worker, where nothing waits for anything: the part of the rounds' wall time that is not
+spent in the kernels' two functions (map_task, reduce_task). It holds planning, messages, the durable store, decoding,
+joining rows, and writing every output. `overhead_last` is that of the last level, where most of the time goes.
+
+Bytes of a round are those of gradient packets and rows. In a dense exchange every map task sends 13 float32 for each
+voxel of the level's box, and gets as many back; `live` compares with one of the sparse grid's voxels only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .training import Training, read_diary
+
+DENSE = 13 * 4
+"""Bytes of one voxel in a dense exchange: density and three colours of four harmonics."""
+
+
+def train(workers: int, capture: str, preset: str, effort: float, folder: Path) -> tuple[list[dict[str, Any]], str]:
+    """One training: its diary, and a digest of all rows."""
+    from mapreduce.engines.local import LocalEngine
+
+    folder.mkdir()
+    with LocalEngine(workers) as engine:
+        result = engine.run(Training(Path(capture), folder, preset, effort))
+        digest = hashlib.sha256()
+        for _, rows in result.outputs:
+            digest.update(rows)
+    return read_diary(folder), digest.hexdigest()
+
+
+def rounds(diary: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
+    """Each round: wall, kernel and task seconds, the longest task of each kind, bytes out, and its level's grid."""
+    plans = {line["stage"]: line["begin"] for line in diary if line["what"] == "plan"}
+    found: dict[int, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for line in diary:
+        if line["what"] == "plan":
+            continue
+        one, what = found[line["stage"]], line["what"]
+        one["wall"] = plans[line["stage"] + 1] - plans[line["stage"]]
+        one["kernel"] += line["kernel"]
+        one["kernel_cpu"] += line["kernel_cpu"]
+        one["tasks"] += line["end"] - line["begin"]
+        one[f"{what}_kernel"] += line["kernel_cpu"]
+        one[f"{what}_bytes"] += line["bytes"]
+        one[f"{what}s"] += 1
+        one["level"], one["dense"], one["live"] = line["level"], line["dense"], line["live"]
+    return [dict(found[stage]) for stage in sorted(found)]
+
+
+def total(some: Sequence[dict[str, float]], name: str) -> float:
+    return sum(one[name] for one in some)
+
+
+def overhead(some: Sequence[dict[str, float]]) -> float:
+    """Per cent of the wall time that is not spent in kernels, of a run with one worker."""
+    return 100 * (1 - total(some, "kernel") / total(some, "wall"))
+
+
+def measure(capture: str, preset: str, effort: float, folder: Path) -> tuple[dict[str, float], str]:
+    """The case's figures and the digest of the rows. Raises ValueError when two workers give other bits than one."""
+    alone, digest = train(1, capture, preset, effort, folder / "1")
+    together, other = train(2, capture, preset, effort, folder / "2")
+    if digest != other:
+        raise ValueError("two workers gave other bits than one")
+    one, two = rounds(alone), rounds(together)
+    last = [r for r in one if r["level"] == one[-1]["level"]]
+    bytes_out = total(last, "map_bytes") + total(last, "reduce_bytes")
+    dense = sum(2 * r["maps"] * r["dense"] * DENSE for r in last)
+    live = sum(2 * r["maps"] * r["live"] * DENSE for r in last)
+    return {
+        "speedup_2": total(one, "wall") / total(two, "wall"),
+        "overhead": overhead(one),
+        "overhead_last": overhead(last),
+        "round": 1e3 * total(last, "wall") / len(last),
+        "megabytes": bytes_out / len(last) / 1e6,
+        "dense": dense / bytes_out,
+        "live": live / bytes_out,
+    }, digest
