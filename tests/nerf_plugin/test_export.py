@@ -17,6 +17,7 @@ from nerf_plugin.export.ply import write_ply
 from nerf_plugin.mesh import Mesh, color_vertices, keep_components, merge
 from nerf_plugin.mesh.blocks import blocks, extract_block, iso_level
 from tests.nerf_plugin.analytic import Sphere
+from tests.nerf_plugin.tools import lacking
 
 
 @pytest.fixture(scope="module")
@@ -109,10 +110,10 @@ v.validateBytes(new Uint8Array(fs.readFileSync(process.argv[1]))).then(r => cons
 def test_khronos_own_validator_finds_nothing(ball, tmp_path, kind):
     node = shutil.which("node")
     if node is None:
-        pytest.skip("node is not installed")
+        lacking("validator", "node is not installed")
     path = write_glb(tmp_path / "a.glb", ball, **(textured(ball) if kind == "textured" else {}))
     ran = subprocess.run([node, "-e", VALIDATE, str(path)], capture_output=True, text=True, timeout=60)
     if "Cannot find module" in ran.stderr:
-        pytest.skip("the npm package gltf-validator is not installed (set NODE_PATH to a folder that has it)")
+        lacking("validator", "the npm package gltf-validator is not installed (set NODE_PATH to a folder that has it)")
     issues = json.loads(ran.stdout)
     assert issues["numErrors"] == issues["numWarnings"] == 0, issues["messages"][:5]

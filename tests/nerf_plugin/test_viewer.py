@@ -11,6 +11,7 @@ from PIL import Image
 
 from nerf_plugin.export.viewer import viewer_html, write_viewer
 from nerf_plugin.mesh import Mesh, MeshError
+from tests.nerf_plugin.tools import lacking
 
 CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], float)
 QUADS = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
@@ -42,7 +43,10 @@ def test_a_mesh_without_faces_is_refused():
 
 
 def test_a_browser_shows_the_side_asked_for(tmp_path):
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra: dev)")
+    try:
+        from playwright import sync_api
+    except ModuleNotFoundError:
+        lacking("browser", "playwright is not installed (extra: dev)")
     mesh, parts = cube()
     assert mesh.volume() == pytest.approx(8)
     path = write_viewer(tmp_path / "viewer.html", mesh, **parts, front=[0, -1, 0])
@@ -53,7 +57,7 @@ def test_a_browser_shows_the_side_asked_for(tmp_path):
                 args=["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"],
             )
         except sync_api.Error as error:
-            pytest.skip(f"no browser to test with: {str(error).splitlines()[0]}")
+            lacking("browser", f"no browser to test with: {str(error).splitlines()[0]}")
         page = browser.new_page(viewport={"width": 320, "height": 240}, reduced_motion="reduce")
         asked, wrong = [], []
         page.on("request", lambda request: asked.append(request.url[:40]))
