@@ -30,7 +30,7 @@ class WordCount(Job):
             check_output(self.out)
 
     def splits(self):
-        return file_ranges(self.paths)
+        return file_ranges(self.paths, 16 << 20)
 
     def map(self, split, ctx):
         words = read_range(split, WORD).split()

@@ -87,15 +87,32 @@ def identity(n: int) -> int:
 
 
 def make_array(seed: int, size: int) -> Any:
-    """4 MiB of float32 that cost little to make and differ from task to task."""
+    """4 MiB of float32 that cost little to make; no two are the same, so none can be kept once for several."""
     import numpy as np
 
-    return np.full(size // 4, seed % 7 + 1, dtype=np.float32)
+    array = np.full(size // 4, seed % 7 + 1, dtype=np.float32)
+    array[0] = seed
+    return array
 
 
-def sum_of_arrays(n: int, size: int) -> float:
-    """What all arrays sum to, in closed form."""
-    return float(sum((seed % 7 + 1) * (size // 4) for seed in range(n)))
+def sums_alone(tasks: int, size: int) -> float:
+    """Seconds for `tasks` sums over `size` bytes in WORKERS processes at once, each with data of its own: what is left
+    of a broadcast when nothing is broadcast. Summing in one process would not do, for the cores share the memory's
+    bandwidth."""
+    import multiprocessing
+
+    with multiprocessing.get_context("spawn").Pool(WORKERS) as pool:
+        jobs = [(tasks // WORKERS, size)] * WORKERS
+        return max(pool.map(_sums, jobs, chunksize=1))
+
+
+def _sums(job: tuple[int, int]) -> float:
+    import numpy as np
+
+    times, size = job
+    data = np.ones(size // 8)
+    array_sum(data)
+    return timed(lambda: [array_sum(data) for _ in range(times)])[0]
 
 
 def text_ranges(path: str, pieces: int) -> list[tuple[str, int, int]]:

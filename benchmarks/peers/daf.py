@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from typing import Any
 
 from . import common
@@ -48,12 +49,21 @@ def empty_tasks(n: int) -> tuple[dict[str, float], str]:
 
 
 def round_trip(n: int) -> tuple[dict[str, float], str]:
-    """A whole job of one task: planned, mapped, reduced, finished, and its result read."""
-    from benchmarks.jobs import Empty
+    """p50 and p99 are of one task in a running stage, from one task's run to the next with a single worker that is sent
+    nothing ahead: result to the coordinator, committed where something depends on it, next task to the worker and its
+    process. That is what the peers' submit and get amount to. `job` is a whole job of one task: submitted, planned,
+    mapped, reduced, finished, each step committed, and its result read; the peers have no such thing."""
+    from benchmarks.jobs import Empty, Trips
     from mapreduce import run
+    from mapreduce.engines.local import LocalEngine
 
+    with LocalEngine(1, settings={"prefetch": 0}) as opened:
+        run(Trips(10), engine=opened)
+        at = sorted(run(Trips(n + 11), engine=opened).counters.values())[10:]
+        figures = common.percentiles([(end - begin) / 1e9 for begin, end in pairwise(at)])
     with engine() as opened:
-        return common.round_trips(lambda _: run(Empty(1), engine=opened), n), ""
+        job = common.round_trips(lambda _: run(Empty(1), engine=opened), max(1, n // 5))
+    return figures | {"job": job["p50"]}, ""
 
 
 def queued(n: int) -> tuple[dict[str, float], str]:
@@ -88,13 +98,10 @@ def arrays(n: int, bytes: int) -> tuple[dict[str, float], str]:
 
 
 def broadcast(tasks: int, bytes: int) -> tuple[dict[str, float], str]:
-    import numpy as np
-
     from benchmarks.jobs import Broadcast
     from mapreduce import run
 
-    data = np.ones(bytes // 8)
-    alone = tasks / common.WORKERS * common.timed(lambda: common.array_sum(data))[0]
+    alone = common.sums_alone(tasks, bytes)
     with engine() as opened:
         run(Broadcast(4, 1 << 20), engine=opened)
         seconds, result = common.timed(lambda: run(Broadcast(tasks, bytes), engine=opened))
@@ -119,9 +126,10 @@ def sort(records: int, data: str) -> tuple[dict[str, float], str]:
     with common.Peak() as peak:
         begin = time.perf_counter()
         from mapreduce import run
+        from mapreduce.engines.local import LocalEngine
         from plugins.sort import Sort
 
-        with engine() as opened:
+        with LocalEngine(common.WORKERS, data_dir=common.scratch()) as opened:  # on disk: memory is what is limited
             run(Sort([data], out, record=100), engine=opened)
         seconds = time.perf_counter() - begin
     return {"seconds": seconds, "peak": peak.mebibytes}, common.file_digest(out)

@@ -81,7 +81,7 @@ def broadcast(tasks: int, bytes: int) -> tuple[dict[str, float], str]:
     client = cluster()
     client.gather(client.map(common.identity, range(100), pure=False))
     data = np.ones(bytes // 8)
-    alone = tasks / common.WORKERS * common.timed(lambda: common.array_sum(data))[0]
+    alone = common.sums_alone(tasks, bytes)
 
     def work() -> float:
         there = client.scatter(data, broadcast=True)

@@ -62,7 +62,7 @@ def broadcast(tasks: int, bytes: int) -> tuple[dict[str, float], str]:
     from joblib import Parallel, delayed
 
     data = np.ones(bytes // 8)
-    alone = tasks / common.WORKERS * common.timed(lambda: common.array_sum(data))[0]
+    alone = common.sums_alone(tasks, bytes)
     with Parallel(common.WORKERS) as parallel:
         parallel(delayed(common.identity)(number) for number in range(4))
         seconds, result = common.timed(lambda: parallel(delayed(common.array_sum)(data) for _ in range(tasks)))

@@ -87,7 +87,7 @@ def broadcast(tasks: int, bytes: int) -> tuple[dict[str, float], str]:
     ray = cluster()
     warm(ray)
     data = np.ones(bytes // 8)
-    alone = tasks / common.WORKERS * common.timed(lambda: common.array_sum(data))[0]
+    alone = common.sums_alone(tasks, bytes)
     remote = ray.remote(common.array_sum)
 
     def work() -> float:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import plugins.sort
 from mapreduce import BadInput, run
-from plugins.sort import Sort
+from plugins.sort import Sort, key_order
 
 
 def test_empty_files_give_an_empty_file(tmp_path: Path) -> None:
@@ -68,3 +69,11 @@ def test_a_file_may_be_sorted_into_itself(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("b\na\n")
     run(Sort([tmp_path / "a"], tmp_path / "a"), "inline")
     assert (tmp_path / "a").read_text() == "a\nb\n"
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_order_of_fixed_keys_is_that_of_bytes_and_stable(seed):
+    rng = np.random.default_rng(seed)
+    shape = int(rng.integers(0, 60)), int(rng.integers(1, 30))
+    keys = rng.integers(0, int(rng.choice([2, 3, 256])), size=shape, dtype=np.uint8)
+    assert list(key_order(keys)) == sorted(range(len(keys)), key=lambda row: keys[row].tobytes()), f"seed {seed}"
