@@ -66,8 +66,8 @@ CASES = {
         ),
         Case(
             "round_trip",
-            "Round trip of one task on an idle engine",
-            {"p50": Figure("ms", "less"), "p99": Figure("ms", "less")},
+            "Round trip of one task on an idle engine; and of a whole job of one task",
+            {"p50": Figure("ms", "less"), "p99": Figure("ms", "less"), "job": Figure("ms", "less")},
             full={"n": 500},
             quick={"n": 30},
         ),
