@@ -119,6 +119,10 @@ class UnknownJob(Refused):
     """The coordinator has no job of that number."""
 
 
+class EngineFailed(DafError):
+    """The processes of a local engine cannot be kept running; the message has the last words of the one that ends."""
+
+
 class Unreachable(DafError, ConnectionError):
     """No coordinator answers at the endpoint."""
 

@@ -20,7 +20,7 @@ from .. import params, plugins, tasks
 from ..blobs import BlobStore, Reader
 from ..blobserver import Fetcher
 from ..client import Client
-from ..errors import JobCancelled, JobFailed, Refused, TimedOut, UnknownJobType, Unreachable
+from ..errors import EngineFailed, JobCancelled, JobFailed, Refused, TimedOut, UnknownJobType, Unreachable
 from ..job import Artifact, Job, Result
 from ..wire.messages import Update
 from ..working.host import host_id
@@ -109,7 +109,7 @@ def follow(
                 return result_of(client.wait(number, timeout=LOOK, seen=on_update), keep)
             except TimedOut:
                 check()
-    except (JobFailed, JobCancelled, Unreachable):
+    except (JobFailed, JobCancelled, Unreachable, EngineFailed):
         raise
     except BaseException as error:
         client.cancel(number, f"{type(error).__name__} in the submitting program")

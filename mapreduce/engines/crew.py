@@ -20,14 +20,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import DafError
+from ..errors import EngineFailed
 from ..working.host import python_path
 
-RESTARTS = 20
-"""So many deaths are survived in one engine's life; a process that dies at once, again and again, uses them up in
-seconds."""
 QUICK = 1.0
 """A process that lived for less than this many seconds is started again only after a pause."""
+QUICK_DEATHS = 8
+"""So many quick deaths of one member in a row, and the crew gives up: it would never get to work. One that lived longer
+has worked, and is started again however often it is killed."""
 PATIENCE = 3.0
 """Seconds that a process has for leaving before it is killed."""
 
@@ -43,6 +43,7 @@ class Member:
     pidfd: int = -1
     started: float = 0.0
     start_at: float = 0.0
+    quick_deaths: int = 0
     signals: tuple[int, ...] = (signal.SIGTERM,)
 
 
@@ -95,9 +96,9 @@ class Crew:
             self._thread.join()
 
     def check(self) -> None:
-        """Raises DafError when the crew gave up."""
+        """Raises EngineFailed when the crew gave up."""
         if self.failure:
-            raise DafError(self.failure)
+            raise EngineFailed(self.failure)
 
     # ---------------------------------------------------------------------------------------------------- the thread
 
@@ -160,13 +161,11 @@ class Crew:
         member.process, member.pidfd = None, -1
         now = time.monotonic()
         self.deaths += 1
-        member.start_at = now + (QUICK if now - member.started < QUICK else 0.0)
-        if self.deaths > RESTARTS or code in (
-            2,
-            6,
-            9,
-            10,
-        ):  # what our own errors end with: another try would end the same
+        quick = now - member.started < QUICK
+        member.quick_deaths = member.quick_deaths + 1 if quick else 0
+        member.start_at = now + (QUICK if quick else 0.0)
+        # 2, 6, 9, 10 are what our own errors end with: another try would end the same.
+        if member.quick_deaths >= QUICK_DEATHS or code in (2, 6, 9, 10):
             self.failure = (
                 f"the {member.name} of the local engine keeps ending (exit code {code}):\n{_tail(member.log)}"
             )

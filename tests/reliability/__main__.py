@@ -1,0 +1,214 @@
+"""Measure what survives, and write the table of docs/reliability.md: `python -m tests.reliability [--minutes M]`.
+
+Every row is counted by this run on this machine; each names the command that repeats it alone. The soak runs real
+processes: a local engine with two workers, a job after the other, a SIGKILL of a random process every few seconds,
+results compared with the inline engine's, and descriptors, memory and disk looked at before and after.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from mapreduce.engines.inline import InlineEngine
+from mapreduce.engines.local import LocalEngine
+from mapreduce.wire import codec
+from tests.process.test_kills import bits
+from tests.worker.jobs import Letters
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
+BEGIN, END = "<!-- written by python -m tests.reliability -->", "<!-- end -->"
+Row = tuple[str, str, str]
+
+
+def simulated(schedules: int) -> list[Row]:
+    """Schedules of the simulator, and the planted bugs that it must catch."""
+    from tests.sim.planted import BUGS
+    from tests.sim.schedule import simulate
+
+    events = sum(simulate(seed).events for seed in range(schedules))
+    done = subprocess.run([sys.executable, "-m", "tests.sim", "--planted", "500"], capture_output=True, text=True)
+    caught = f"{len(BUGS)} of {len(BUGS)}" if done.returncode == 0 else f"not all: {done.stdout.splitlines()[-1]}"
+    return [
+        (
+            "schedules simulated: lost, late, doubled and reordered messages, deaths of workers, nodes and coordinator",
+            f"{schedules:,} ({events:,} events), every promise kept",
+            f"python -m tests.sim --seeds 0 {schedules}",
+        ),
+        ("bugs planted in the scheduler and caught", caught, "python -m tests.sim --planted 500"),
+    ]
+
+
+def fuzzed(count: int, seed: int) -> list[Row]:
+    """Packets with flipped, cut and repeated bytes: only BadPacket may come out, and memory must not grow."""
+    rng = random.Random(seed)
+    value = {"k": [1.5, "text", (np.arange(9, dtype="<i4"), b"x"), {1: np.float32(2)}, Path("p")], "deep": [[[[]]]]}
+    packet = codec.pack(value)
+    refused, before = 0, 0
+    for number in range(count):
+        if number == count // 10:
+            before = psutil.Process().memory_info().rss
+        broken = bytearray(packet)
+        for _ in range(rng.randrange(1, 5)):
+            broken[rng.randrange(len(broken))] = rng.randrange(256)
+        if rng.random() < 0.2:
+            del broken[rng.randrange(len(broken)) :]
+        try:
+            codec.loads(broken, check=rng.random() < 0.1)
+        except codec.BadPacket:
+            refused += 1
+    grown = (psutil.Process().memory_info().rss - before) / 2**20
+    text = f"{count:,}, of which {refused:,} refused, no other error; memory grew by {max(0.0, grown):.1f} MiB"
+    return [("mutated packets read", text, f"python -m tests.reliability --only fuzz --frames {count} --seed {seed}")]
+
+
+def soaked(minutes: float, seed: int) -> list[Row]:
+    """Jobs under fire."""
+    rng = random.Random(seed)
+    texts = ["abcde" * 50, "xyz" * 30, "hello"] * 20
+    expected = bits(InlineEngine().run(Letters(texts)))
+    over, kills = threading.Event(), {"coordinator": 0, "worker": 0}
+    runs = retries = 0
+    with LocalEngine(2) as engine:
+        engine.run(Letters(["warm"]))
+
+        def harass() -> None:
+            while not over.wait(rng.uniform(0.5, 4.0)):
+                role = rng.choice(["coordinator", "worker", "worker"])
+                victims = engine.pids(role)
+                if victims:
+                    try:
+                        os.kill(rng.choice(victims), signal.SIGKILL)
+                        kills[role] += 1
+                    except ProcessLookupError:
+                        continue
+
+        before = level()
+        killer = threading.Thread(target=harass)
+        killer.start()
+        began = time.monotonic()
+        try:
+            while time.monotonic() - began < 60 * minutes:
+                result = engine.run(Letters(texts, sleep=0.03))
+                assert bits(result) == expected, f"run {runs} differs (seed {seed})"
+                runs += 1
+                retries += int(result.metrics["retries"])
+        finally:
+            over.set()
+            killer.join()
+        engine.run(Letters(["calm"]))
+        after = level()
+    command = f"python -m tests.reliability --only soak --minutes {minutes:g} --seed {seed}"
+    return [
+        (
+            "SIGKILLs survived",
+            f"{kills['worker']} of workers, {kills['coordinator']} of the coordinator, in {minutes:g} minutes; "
+            f"{runs} jobs ended with the same bits, {retries} attempts repeated",
+            command,
+        ),
+        (
+            "level before and after that",
+            ", ".join(f"{name} {before[name]} and {after[name]}" for name in before),
+            command,
+        ),
+    ]
+
+
+def level() -> dict[str, int]:
+    """What must not grow: descriptors and memory of this process tree."""
+    me = psutil.Process()
+    tree = [me, *me.children(recursive=True)]
+    files = memory = 0
+    for process in tree:
+        try:
+            files += process.num_fds()
+            memory += process.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+    return {"processes": len(tree), "descriptors": files, "MiB resident": memory >> 20}
+
+
+def rejoined() -> list[Row]:
+    """Seconds from the death of a worker, and of the coordinator, until a job that was running goes on."""
+    rows = []
+    for role in ("worker", "coordinator"):
+        extra = []
+        for _ in range(5):
+            with LocalEngine(2) as engine:
+                engine.run(Letters(["warm"]))
+                job = Letters(["abc"] * 60, sleep=0.03)
+                calm = engine.run(job).metrics["seconds"]
+                timer = threading.Timer(0.4, kill_first, (engine, role))
+                timer.start()
+                extra.append(engine.run(job).metrics["seconds"] - calm)
+                timer.join()
+        extra.sort()
+        text = f"{extra[2]:.2f} s more (median of 5; {extra[0]:.2f} to {extra[-1]:.2f})"
+        rows.append(
+            (f"a job of 1 s whose {role} is killed half-way", text, "python -m tests.reliability --only rejoin")
+        )
+    return rows
+
+
+def kill_first(engine: LocalEngine, role: str) -> None:
+    os.kill(engine.pids(role)[0], signal.SIGKILL)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0, help="of the soak")
+    parser.add_argument("--schedules", type=int, default=5000)
+    parser.add_argument("--frames", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 2**32)
+    parser.add_argument("--only", choices=("sim", "fuzz", "soak", "rejoin"), help="one part; the page stays as it is")
+    args = parser.parse_args()
+    parts: dict[str, Any] = {
+        "sim": lambda: simulated(args.schedules),
+        "fuzz": lambda: fuzzed(args.frames, args.seed),
+        "soak": lambda: soaked(args.minutes, args.seed),
+        "rejoin": rejoined,
+    }
+    rows: list[Row] = []
+    for name, part in parts.items():
+        if args.only in (None, name):
+            rows += part()
+            print("\n".join(f"{what}: {figure}" for what, figure, _ in rows[-2:]), flush=True)
+    if args.only is None:
+        write(rows)
+    return 0
+
+
+def write(rows: list[Row]) -> None:
+    """Put the table into the page, between its marks."""
+    cores, date = len(os.sched_getaffinity(0)), time.strftime("%Y-%m-%d")
+    lines = [
+        BEGIN,
+        "",
+        f"Measured {date}, {cores} cores, Python {platform.python_version()}, "
+        f"load {os.getloadavg()[2]:.0f} over 15 minutes.",
+        "",
+        "| what | figure | again |",
+        "|---|---|---|",
+        *(f"| {what} | {figure} | `{command}` |" for what, figure, command in rows),
+        "",
+        END,
+    ]
+    text = PAGE.read_text()
+    PAGE.write_text(text[: text.index(BEGIN)] + "\n".join(lines) + text[text.index(END) + len(END) :])
+    print(f"written to {PAGE}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
