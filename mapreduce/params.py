@@ -53,7 +53,7 @@ def fields(cls: type[Job]) -> list[ParamField]:
     Raises:
         BrokenPlugin: the class is no dataclass, or a field's annotation means nothing or cannot be checked.
     """
-    return list(_fields(cls))
+    return list(_fields(cls))  # type: ignore[arg-type]  # the class is hashed, not an instance as mypy has it
 
 
 @functools.lru_cache(maxsize=256)
