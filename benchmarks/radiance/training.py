@@ -126,6 +126,7 @@ class Training(TrainingStages, Job):
             stage=ctx.stage,
             task=ctx.task,
             round=ctx.state["round"],
+            rays=int(inner.result[1]["rays"]) if what == "map" else 0,
             level=ctx.state["level"],
             dense=dense,
             live=live,
@@ -134,17 +135,19 @@ class Training(TrainingStages, Job):
 
 
 class Stopwatch:
-    """A function that adds up what its calls take: wall and CPU seconds."""
+    """A function that adds up what its calls take, wall and CPU seconds, and keeps its last result."""
+
+    result: Any = None
 
     def __init__(self, function: Callable[..., Any]):
         self.function, self.wall, self.cpu = function, 0.0, 0.0
 
     def __call__(self, *args: Any) -> Any:
         wall, cpu = time.perf_counter(), time.thread_time()
-        result = self.function(*args)
+        self.result = self.function(*args)
         self.wall += time.perf_counter() - wall
         self.cpu += time.thread_time() - cpu
-        return result
+        return self.result
 
 
 def _sizes(ctx: Any) -> tuple[int, int]:
