@@ -118,6 +118,13 @@ CASES = {
             prepare=inputs.points,
         ),
         Case(
+            "rounds",
+            "200 rounds with next to no work: what a round costs",
+            {"per_round": Figure("ms", "less"), "slowest": Figure("ms", "less")},
+            full={"rounds": 200},
+            quick={"rounds": 5},
+        ),
+        Case(
             "killed",
             "200 tasks of 100 ms, a worker killed half-way: extra seconds",
             {"extra": SECONDS},

@@ -146,6 +146,16 @@ def kmeans(rounds: int, points: int, dimensions: int, k: int, data: str) -> tupl
     return {"per_round": 1e3 * (marks[-1] - marks[2]) / (rounds - 2)}, common.centres_digest(value["centres"])
 
 
+def rounds(rounds: int) -> tuple[dict[str, float], str]:
+    from benchmarks.jobs import Hollow
+    from mapreduce import run
+
+    with engine() as opened:
+        run(Hollow(3), engine=opened)
+        value = run(Hollow(rounds + 2), engine=opened).value
+    return common.round_figures(value["marks"]), common.digest(value["state"])
+
+
 def killed(n: int, task_seconds: float) -> tuple[dict[str, float], str]:
     from benchmarks.jobs import Empty, Sleepy
     from mapreduce import run

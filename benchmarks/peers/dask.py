@@ -75,6 +75,11 @@ def arrays(n: int, bytes: int) -> tuple[dict[str, float], str]:
     return {"rate": n * bytes / seconds / 1e9}, common.digest(result)
 
 
+def rounds(rounds: int) -> tuple[dict[str, float], str]:
+    client = cluster()
+    return common.hollow_rounds(lambda jobs: client.gather(client.map(common.step, jobs, pure=False)), rounds)
+
+
 def broadcast(tasks: int, bytes: int) -> tuple[dict[str, float], str]:
     import numpy as np
 

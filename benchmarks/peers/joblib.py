@@ -69,6 +69,13 @@ def broadcast(tasks: int, bytes: int) -> tuple[dict[str, float], str]:
     return {"seconds": seconds, "over_sums": seconds / alone}, common.digest(sum(result))
 
 
+def rounds(rounds: int) -> tuple[dict[str, float], str]:
+    from joblib import Parallel, delayed
+
+    with Parallel(common.WORKERS) as parallel:
+        return common.hollow_rounds(lambda jobs: parallel(delayed(common.step)(job) for job in jobs), rounds)
+
+
 def wordcount(bytes: int, data: str) -> tuple[dict[str, float], str]:
     with common.Peak() as peak:
         begin = time.perf_counter()

@@ -59,6 +59,13 @@ def arrays(n: int, bytes: int) -> tuple[dict[str, float], str]:
     return {"rate": n * bytes / seconds / 1e9}, common.digest(result)
 
 
+def rounds(rounds: int) -> tuple[dict[str, float], str]:
+    from multiprocessing import Pool
+
+    with Pool(common.WORKERS) as pool:
+        return common.hollow_rounds(lambda jobs: pool.map(common.step, jobs, chunksize=1), rounds)
+
+
 def wordcount(bytes: int, data: str) -> tuple[dict[str, float], str]:
     from collections import Counter
     from multiprocessing import Pool

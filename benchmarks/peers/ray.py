@@ -81,6 +81,12 @@ def arrays(n: int, bytes: int) -> tuple[dict[str, float], str]:
     return {"rate": n * bytes / seconds / 1e9}, common.digest(result)
 
 
+def rounds(rounds: int) -> tuple[dict[str, float], str]:
+    ray = cluster()
+    remote = ray.remote(common.step)
+    return common.hollow_rounds(lambda jobs: ray.get([remote.remote(job) for job in jobs]), rounds)
+
+
 def broadcast(tasks: int, bytes: int) -> tuple[dict[str, float], str]:
     import numpy as np
 

@@ -1,0 +1,62 @@
+"""The suite on tiny inputs, with the peers that need nothing more than Python and this library; what a peer does wrong
+shows."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from benchmarks import harness, measure, report
+from benchmarks.cases import CASES
+from benchmarks.harness import Row
+
+ALWAYS_THERE = ["daf", "pool", "executor", "zeromq"]
+
+
+def quick(case: str, tmp_path: Path, peers: list[str] = ALWAYS_THERE) -> list[Row]:
+    return harness.run([case], peers, repeat=1, quick=True, cache=tmp_path, tell=lambda text: None)
+
+
+@pytest.mark.parametrize("case", ["empty_tasks", "arrays", "sort", "wordcount", "kmeans", "rounds", "broadcast"])
+def test_a_case_runs_and_all_peers_have_the_same_result(case: str, tmp_path: Path) -> None:
+    rows = quick(case, tmp_path)
+    assert [(row.peer, row.status, row.reason) for row in rows if row.status != "ok"] == []
+    ours = next(row for row in rows if row.peer == "daf")
+    assert set(CASES[case].figures) <= set(ours.samples[0])
+    assert all(value >= 0 for row in rows for value in row.samples[0].values())
+    assert len({row.digest for row in rows}) == 1
+
+
+def test_a_peer_that_is_not_installed_is_named_as_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = SimpleNamespace(missing=lambda: "not installed (pip install .[bench])")
+    monkeypatch.setitem(sys.modules, "benchmarks.peers.ray", absent)
+    assert measure.measure("empty_tasks", "ray", {"n": 1}) == {"missing": "not installed (pip install .[bench])"}
+    row = Row("empty_tasks", "ray", {"n": 1}, "", "missing", "not installed (pip install .[bench])")
+    assert "missing: not installed" in report.markdown([row], harness.machine())
+
+
+def test_a_row_whose_result_differs_fails_and_the_others_stay() -> None:
+    rows = [Row("sort", peer, {}, "", digest=digest, samples=[{"seconds": 1.0}]) for peer, digest in GROUP]
+    harness._agree(rows)
+    assert [row.status for row in rows] == ["ok", "failed", "ok"]
+    assert "differs" in rows[1].reason and "failed" in report.markdown(rows, harness.machine())
+
+
+GROUP = [("daf", "a" * 64), ("gnu", "b" * 64), ("numpy", "a" * 64)]
+
+
+def test_a_peer_that_hangs_is_one_failed_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CASES, "empty_tasks", dataclasses.replace(CASES["empty_tasks"], limit=0.01))
+    [row] = quick("empty_tasks", tmp_path, ["pool"])
+    assert (row.status, row.reason) == ("failed", "no result within 0 s")
+
+
+def test_results_are_read_back_as_they_were_written(tmp_path: Path) -> None:
+    rows = [Row("sort", "daf", {"records": 5}, "command", digest="d", samples=[{"seconds": 1.0}, {"seconds": 2.0}])]
+    assert harness.from_json(harness.to_json(rows, {})) == rows
+    with pytest.raises(ValueError, match="not a result file"):
+        harness.from_json({"format": 9})
