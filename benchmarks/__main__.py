@@ -11,6 +11,7 @@ import click
 from . import harness, report
 from .cases import CASES
 from .measure import PEERS
+from .page import write as write_page
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -28,6 +29,7 @@ from .measure import PEERS
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="An earlier results.json.",
 )
+@click.option("--page", is_flag=True, help="Write docs/benchmarks.md and its plots from this run, too.")
 def main(
     cases: tuple[str, ...],
     peers: tuple[str, ...],
@@ -36,6 +38,7 @@ def main(
     out: Path,
     cache: Path,
     baseline: Path | None,
+    page: bool,
 ) -> None:
     """Run this library and its peers on the same work, interleaved, and write a table, plots and the raw samples.
 
@@ -56,6 +59,8 @@ def main(
     (out / "results.json").write_text(json.dumps(harness.to_json(rows, about), indent=1))
     report.plots(rows, out)
     click.echo(table)
+    if page:
+        write_page([harness.to_json(rows, about)])
     failed = [row for row in rows if row.status == "failed"]
     for row in failed:
         click.echo(f"failed: {row.case} {row.peer}: {row.reason}\n  {row.command}", err=True)

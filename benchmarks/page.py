@@ -1,0 +1,140 @@
+"""Writes docs/benchmarks.md with its plots from results: `python -m benchmarks.page RESULTS.json...`, or `bin/bench
+--page`.
+
+Several result files (runs of different cases) become one page; of a case that is in several the last one counts. Every
+figure carries its spread, and every case the date and the load of its run. Targets are judged here, from the figures at
+hand; what is not met says why.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import harness, report
+from .cases import CASES
+from .harness import Row
+
+PAGE = harness.ROOT / "docs" / "benchmarks.md"
+PLOTS = "benchmarks"
+
+HEAD = """# Benchmarks
+
+This library and its peers on the same work, two workers each, every sample in a process of its own and in turn, results
+compared. Run it on your machine with `bin/bench` (`bin/bench --help`; `--compare results.json` says what became worse);
+this page is written by `bin/bench --page`, or from stored results by `python -m benchmarks.page RESULTS.json...`.
+
+Read ratios within one table, not seconds: the machine is a small virtual one that others were using at the same time,
+and the load is named with each run. Figures are medians, with the smallest and the largest sample in brackets. Training
+of radiance fields is measured in [radiance fields](radiance-fields.md).
+"""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What `figure` of this library should reach: at least or at most `bound`; as a multiple of `peer`'s, if given."""
+
+    case: str
+    figure: str
+    bound: float
+    peer: str = ""
+    reason: str = ""
+
+
+MEMORY = (
+    "each array is written once to a file in memory and mapped from there; here the kernel takes about 2 ms for the "
+    "pages of 4 MiB (huge pages are off for such files) and the reader another millisecond to map them"
+)
+START = (
+    "one coordinator, two workers and two task processes load Python, ZeroMQ and NumPy: 1.2 s of processor time, which "
+    "two cores cannot do in less than 0.6 s, and others' load multiplies"
+)
+PLAIN = "the plugin of the README is plain Python; there is no compiled one"
+TARGETS = (
+    Target("start", "seconds", 0.6, reason=START),
+    Target("empty_tasks", "rate", 40_000),
+    Target("empty_tasks", "rate", 0.7, "zeromq", "the bare loop neither stores nor checks nor retries anything"),
+    Target("empty_tasks", "rate", 30, "ray"),
+    Target("empty_tasks", "rate", 75, "dask"),
+    Target("round_trip", "p50", 0.4, reason="four processes take part; each waking costs more on busy cores"),
+    Target("round_trip", "p99", 2, reason="what else ran on the two cores"),
+    Target("arrays", "rate", 2, reason=MEMORY),
+    Target("broadcast", "over_sums", 1.1, reason=f"the 256 MiB are hashed and written first; {MEMORY}"),
+    Target("rounds", "per_round", 5, reason="a round is three hops through the coordinator with a commit each"),
+    Target("wordcount", "seconds", 1, "pool", "moving the counts of every split through the shuffle"),
+    Target("wordcount", "seconds", 1, "mpire", "moving the counts of every split through the shuffle"),
+    Target(
+        "wordcount", "seconds", 1, "polars", "the plugin of the README is plain Python; there is no compiled one yet"
+    ),
+    Target(
+        "wordcount", "seconds", 1, "duckdb", "the plugin of the README is plain Python; there is no compiled one yet"
+    ),
+    Target("sort", "seconds", 1 / 1.5, "gnu", "the file is read twice and its parts pass through the disk once"),
+    Target("sort", "peak", 256),
+    Target("killed", "extra", 2),
+    Target("queued", "bytes_per_task", 300),
+)
+
+
+def judge(target: Target, rows: dict[tuple[str, str], Row]) -> str | None:
+    """One line of the table of targets; None when the figures are not there."""
+    row, figure = rows.get((target.case, "daf")), CASES[target.case].figures[target.figure]
+    value = row.median(target.figure) if row is not None and row.status == "ok" else None
+    if value is None:
+        return None
+    unit, against = f" {figure.unit}", ""
+    if target.peer:
+        other = rows.get((target.case, target.peer))
+        base = other.median(target.figure) if other is not None and other.status == "ok" else None
+        if not base:
+            return None
+        value, unit, against = value / base, "x", f" of {target.peer}"
+    more = figure.better == "more"
+    met = value >= target.bound if more else value <= target.bound
+    verdict = "met" if met else f"**not met**: {target.reason or 'see the table'}"
+    sign = "≥" if more else "≤"
+    name = f"{target.case}: {target.figure}{against}"
+    return f"| {name} | {sign} {target.bound:,.3g}{unit} | {value:,.3g}{unit} | {verdict} |"
+
+
+def write(results: list[dict[str, Any]], page: Path = PAGE) -> list[Path]:
+    """Write the page and its plots; returns their paths.
+
+    Raises:
+        ValueError: a file holds no results of this suite.
+    """
+    runs: dict[str, tuple[dict[str, Any], list[Row]]] = {}
+    for data in results:
+        rows = harness.from_json(data)
+        for name in dict.fromkeys(row.case for row in rows):
+            runs[name] = (data["machine"], [row for row in rows if row.case == name])
+    every = {(row.case, row.peer): row for _, rows in runs.values() for row in rows}
+    verdicts = [line for target in TARGETS if (line := judge(target, every)) is not None]
+    parts = [HEAD, "## Targets", "", "| figure | target | here | |", "|---|---|---|---|", *verdicts, ""]
+    folder = page.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [page]
+    for name in (name for name in CASES if name in runs):
+        about, rows = runs[name]
+        for row in rows:
+            row.params.pop("data", None)
+        intro, _, table = report.markdown(rows, about).partition("\n\n")
+        plots = report.plots(rows, folder)
+        written += plots
+        pictures = [f"![{CASES[name].title}]({folder.name}/{plot.name})" for plot in plots]
+        parts += [table.replace("### ", "## ").rstrip(), "", *pictures, "", intro, ""]
+    page.write_text("\n".join(parts))
+    return written
+
+
+def main() -> int:
+    paths = write([json.loads(Path(name).read_text()) for name in sys.argv[1:]])
+    print("\n".join(map(str, paths)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
