@@ -183,7 +183,7 @@ def field(data: str, preset: str, effort: float, seconds: float, **_: Any) -> tu
 
     with engine() as opened:
         opened.run(Empty(8))
-        with common.Peak() as peak:
+        with fields.Peak() as peak:
             curve, rays = fields.ours(opened, data, preset, effort, common.scratch() / "diary")
     return fields.figures(curve, rays, curve[-1][0], peak.mebibytes), ""
 

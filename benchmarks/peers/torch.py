@@ -19,6 +19,6 @@ def version() -> str:
 def field(data: str, seconds: float, **_: Any) -> tuple[dict[str, float], str]:
     from benchmarks.radiance import field as fields
 
-    with common.Peak() as peak:
+    with fields.Peak() as peak:
         curve, rays = fields.theirs(data, seconds, 1)
     return fields.figures(curve, rays, curve[-1][0], peak.mebibytes), ""

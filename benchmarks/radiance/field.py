@@ -11,9 +11,19 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ..peers import common
+
 GOALS = (25, 28, 30)
-PHOTOS = 10
+PHOTOS = 6
 """Held-out photos that PSNR is the mean of: evenly picked."""
+
+
+class Peak(common.Peak):
+    """Looks every two seconds only: reading the memory of processes that have much of it costs them time."""
+
+    def _watch(self) -> None:
+        while not self._over.wait(2.0):
+            self.mebibytes = max(self.mebibytes, common.tree_memory())
 
 
 def held_out(capture: str) -> list[Any]:
@@ -40,7 +50,7 @@ def ours(engine: Any, capture: str, preset: str, effort: float, folder: Path) ->
 
     folder.mkdir()
     begin = time.time()
-    result = engine.run(Training(Path(capture), folder, preset, effort, every=0.25))
+    result = engine.run(Training(Path(capture), folder, preset, effort, every=0.5))
     return [(at - begin, value) for at, value in saved(folder, capture, preset)], result.counters["rays"]
 
 
