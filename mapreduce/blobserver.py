@@ -16,6 +16,7 @@ import contextlib
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,9 @@ from .wire.typed import at_blobserver, at_fetcher, encode
 if TYPE_CHECKING:
     import zmq
 
+    from .keys import Key, Keys
+    from .wire.gate import Gate
+
 CHUNK = 1 << 20
 CREDIT = 4
 WHOLE = 1 << 20
@@ -38,21 +42,28 @@ _OPEN = 64
 class BlobServer:
     """Serves the blobs below `root` until `close`; `address` is where.
 
+    With `keys` it serves workers and clients that may read, and nobody else.
+
     Raises:
-        Insecure: `bind` can be reached from other hosts.
+        Insecure: `bind` can be reached from other hosts, and there are no keys.
         OSError: `bind` cannot be listened on.
     """
 
-    def __init__(self, root: Path, bind: str):
+    def __init__(self, root: Path, bind: str, keys: Keys | None = None):
         import zmq
 
         from .wire import sockets
+        from .wire.gate import Gate
 
         self._store = BlobStore(root)
         self._context = zmq.Context()
+        self._gate = Gate(self._context, keys, _may_fetch) if keys is not None else None
         try:
-            self._socket, self.address = sockets.router(self._context, bind, limit=4096)
+            curve = keys.listen() if keys is not None else None
+            self._socket, self.address = sockets.router(self._context, bind, limit=4096, curve=curve)
         except BaseException:
+            if self._gate is not None:
+                self._gate.close()
             self._context.term()
             raise
         self._stop = threading.Event()
@@ -67,14 +78,20 @@ class BlobServer:
         self._context.term()
 
     def _serve(self) -> None:
+        import zmq
+
         from .errors import WireError
         from .wire import sockets
 
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        if self._gate is not None:
+            poller.register(self._gate.socket, zmq.POLLIN)
         while not self._stop.is_set():
-            if not self._socket.poll(200):
+            if not poller.poll(200):
                 self._open.clear()  # the mappings of released blobs must not stay
                 continue
-            frames = sockets.receive(self._socket)
+            frames = sockets.receive(self._socket) if self._gate is None else self._admitted(self._gate)
             if frames is None:
                 continue
             peer, *body = frames
@@ -83,6 +100,14 @@ class BlobServer:
                 chunk, data = self._answer(request)
                 sockets.send_to(self._socket, peer, encode(chunk), data)
         self._socket.close(0)
+        if self._gate is not None:
+            self._gate.close()
+
+    def _admitted(self, gate: Gate) -> list[bytes] | None:
+        """The next message of somebody whose key may fetch."""
+        gate.serve()
+        known = gate.receive(self._socket)
+        return known[0] if known is not None and known[1] is not None else None
 
     def _answer(self, request: Fetch) -> tuple[Chunk, bytes]:
         path = self._store.path(request.job, request.stage, request.kind, request.hash)
@@ -104,11 +129,24 @@ class BlobServer:
         return view
 
 
-class Fetcher:
-    """Pulls blobs from other hosts into `store`. One thread uses it; sockets are made when first needed."""
+def _may_fetch(key: Key) -> bool:
+    return key.may("work") or key.may("read") or key.may("admin")
 
-    def __init__(self, store: BlobStore, patience: float = 15.0, retry: float = 2.0):
+
+class Fetcher:
+    """Pulls blobs from other hosts into `store`. One thread uses it; sockets are made when first needed. `keys` says
+    whose keys to use: called then, since most never fetch."""
+
+    def __init__(
+        self,
+        store: BlobStore,
+        patience: float = 15.0,
+        retry: float = 2.0,
+        keys: Callable[[], Keys | None] = lambda: None,
+    ):
         self._store = store
+        self._find_keys = keys
+        self._keys: Keys | None = None
         self._patience = patience
         self._retry = retry
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
@@ -152,11 +190,17 @@ class Fetcher:
         from .wire import sockets
 
         if self._context is None:
+            self._keys = self._find_keys()
             self._context = zmq.Context()
+        curve = None
+        if self._keys is not None:
+            if not node.key:
+                raise BlobLost(node.name, f"{node.address} has no key, and with keys none is asked for blobs without")
+            curve = self._keys.connect(node.key)
         todo = list(missing)
         asked = 0
         waiting: set[int] = set()
-        socket = sockets.dealer(self._context, node.address, limit=2 * CHUNK)
+        socket = sockets.dealer(self._context, node.address, limit=2 * CHUNK, curve=curve)
         try:
             while missing:
                 while asked < len(todo) and len(waiting) < CREDIT:

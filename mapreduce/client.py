@@ -20,6 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -38,6 +39,7 @@ from .errors import (
     Unreachable,
     WireError,
 )
+from .keys import Keys, chosen
 from .wire import messages as m
 from .wire import sockets, typed
 
@@ -52,12 +54,22 @@ class Client:
     Args:
         endpoint: where the coordinator listens.
         patience: seconds without any answer before `Unreachable` is raised.
-        owner: under whose name jobs are submitted.
+        owner: under whose name jobs are submitted; a coordinator with keys takes the name of the client's key.
+        keys: this client's keys, or where they are (see `mapreduce.keys`); None: what the variable DAF_KEYS says, "":
+            none. With keys the connection is encrypted, and only the coordinator whose key is there is spoken to.
+
+    Raises:
+        Insecure, BadInput: the keys cannot be used.
+        ValueError: `endpoint` is none.
 
     Every method may raise Unreachable, Refused (versions differ), and RuntimeError when called from another thread.
     """
 
-    def __init__(self, endpoint: str, *, patience: float = 10.0, owner: str = ""):
+    def __init__(
+        self, endpoint: str, *, patience: float = 10.0, owner: str = "", keys: Keys | str | Path | None = None
+    ):
+        self.keys = chosen(keys, "client")
+        self._curve = self.keys.connect() if self.keys is not None else None
         self.endpoint = endpoint
         self.patience = patience
         self.owner = owner
@@ -223,7 +235,7 @@ class Client:
         """A fresh socket: what is still on its way to the old one is not ours any more."""
         if self._socket is not None:
             self._socket.close(0)
-        self._socket = sockets.dealer(self._context, self.endpoint)
+        self._socket = sockets.dealer(self._context, self.endpoint, curve=self._curve)
         self._introduce()
 
     def _introduce(self) -> None:
@@ -302,10 +314,19 @@ class Client:
         return message
 
     def _unreachable(self) -> Unreachable:
-        return Unreachable(
+        text = (
             f"no coordinator answers at {self.endpoint} (waited {self.patience:g} s): is daf-coordinator running "
             "there, and is the address right?"
         )
+        if self.keys is not None:
+            own = self.keys.own
+            text += (
+                f" It answers only those whose key it knows (this is {own.name}, {own.public}), and only if "
+                f"{self.keys.directory.coordinator().name}.key in {self.keys.directory.path} is its own."
+            )
+        else:
+            text += " One that has keys answers nobody without: --keys or DAF_KEYS."
+        return Unreachable(text)
 
 
 def rejection(message: m.Rejected) -> DafError:

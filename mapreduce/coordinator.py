@@ -16,11 +16,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
 from .coordination.loop import Coordinator
 from .errors import DafError
+from .keys import Keys, chosen
 from .scheduler.settings import Settings
 from .store import open_store
 from .wire import sockets
@@ -37,6 +39,7 @@ def serve(
     ready: Callable[[Coordinator], None] | None = None,
     *,
     tether: bool = False,
+    keys: Keys | str | Path | None = "",
 ) -> None:
     """Run a coordinator in this process until SIGTERM or SIGINT; the state stays in the store. Call it in the main
     thread.
@@ -45,15 +48,17 @@ def serve(
         bind: endpoint to listen on; port 0 takes a free one.
         store_url: see `mapreduce.store.open_store`.
         ready: called once with the coordinator when it listens (its `endpoint` is final then).
+        keys: the coordinator's keys, or where they are (see `mapreduce.keys`); "": none, None: what DAF_KEYS says.
         tether: stop when standard input ends, so that the coordinator goes with the process that holds the other end.
 
     Raises:
-        Insecure, StoreError, OSError, ValueError: it cannot start (see `Coordinator`).
+        Insecure, BadInput, StoreError, OSError, ValueError: it cannot start (see `Coordinator`).
     """
-    sockets.check_bind(bind)
+    found = chosen(keys, "coordinator")
+    sockets.check_bind(bind, found is not None)
     store = open_store(store_url)
     try:
-        coordinator = Coordinator(bind, store, settings)
+        coordinator = Coordinator(bind, store, settings, keys=found)
     except BaseException:
         store.close()
         raise
@@ -69,6 +74,8 @@ def serve(
         threading.Thread(target=_hold, args=(coordinator,), daemon=True, name="daf-tether").start()
     try:
         log.info("coordinator %s listens on %s, store %s", coordinator.name, coordinator.endpoint, store_url)
+        if found is not None:
+            log.info("it has the keys in %s, which know %d parties", found.directory.path, len(found.directory.keys()))
         if ready is not None:
             ready(coordinator)
         coordinator.run()

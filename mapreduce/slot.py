@@ -28,6 +28,9 @@ from pathlib import Path
 from . import params, plugins, tasks
 from .blobs import BlobLost, BlobStore, Reader
 from .blobserver import Fetcher
+from .errors import BadParameters
+from .keys import load
+from .roots import Roots
 from .wire import messages
 from .wire.messages import Assign, Done, StageInfo, TaskKey
 from .wire.typed import MAX_CONTROL, encode
@@ -58,7 +61,8 @@ class Slot:
         self.gauge = gauge
         self.answers = Answers(channel)
         self.store = BlobStore(Path(settings.blobs))
-        self.reader = Reader(self.store, settings.host, {}, Fetcher(self.store).fetch)
+        self.reader = Reader(self.store, settings.host, {}, self.fetcher().fetch)
+        self.roots = Roots(settings.roots)
         self.work: deque[tuple[Assign, deque[tuple[int, int]], Inputs]] = deque()
         self.stages: dict[tuple[int, int], StageInfo] = {}
         self.loaded: dict[int, tuple[StageInfo, tasks.LoadedStage]] = {}
@@ -67,6 +71,10 @@ class Slot:
         self.memory = -1
         self.running: Key = (0, 0, 0, 0, 0)
         self._said = 0
+
+    def fetcher(self) -> Fetcher:
+        path = self.settings.keys
+        return Fetcher(self.store, keys=lambda: load(path, "worker") if path else None)
 
     # ------------------------------------------------------------------------------------------------------ the loop
 
@@ -201,10 +209,14 @@ class Slot:
             self.memory = limit
         env = self.envs.get(info.job)
         if env is None:
+            allowed = self.settings.types
+            if allowed and info.type not in allowed:
+                raise BadParameters(f"this worker runs {', '.join(allowed)} and nothing else, so not {info.type}")
             job = params.unpack(plugins.load(info.type), info.params)
+            self.roots.check_parameters(job)
             scratch = Path(self.settings.scratch) / str(os.getpid())
             place = (self.store, self.reader, scratch, self.settings.node)
-            env = tasks.Env(job, info.job, info.seed, *place, report=self.say)
+            env = tasks.Env(job, info.job, info.seed, *place, report=self.say, roots=self.roots)
             self.envs[info.job] = env
             if len(self.envs) > JOBS_KEPT:
                 oldest, _ = self.envs.popitem(last=False)

@@ -24,6 +24,7 @@ from . import shuffle
 from .artifacts import ArtifactFile, open_artifact
 from .blobs import BlobStore, Reader
 from .job import History, Job, Outputs, Stage, StageResult
+from .roots import Roots
 from .wire import codec
 from .wire.messages import Ref
 
@@ -44,6 +45,7 @@ class Env:
         budget: bytes a map task holds before it spills.
         report: takes (done, total, note) of the task at hand.
         node: name of the node whose store this is.
+        roots: where artifacts may be written.
     """
 
     job: Job
@@ -57,6 +59,7 @@ class Env:
     report: Callable[[float, float, str], None] = lambda done, total, note: None
     cache: dict[str, Any] = field(default_factory=dict)
     decoded: dict[bytes, Any] = field(default_factory=dict)
+    roots: Roots = field(default_factory=Roots)
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,7 @@ class TaskContext:
 
     @contextmanager
     def artifact(self, path: str | Path, mode: str = "wb") -> Iterator[ArtifactFile]:
+        self._env.roots.check(path, "artifact")
         with open_artifact(Path(path), mode) as file:
             yield file
         if self._kind == FINISH:

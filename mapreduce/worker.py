@@ -26,9 +26,12 @@ from . import __version__
 from .blobs import BlobStore
 from .blobserver import BlobServer
 from .errors import Refused, WireError
+from .keys import load
+from .roots import Roots
 from .wire import messages, sockets
 from .wire.messages import Assign
 from .wire.typed import at_worker, encode
+from .working import host
 from .working.janitor import Janitor
 from .working.ledger import task_keys
 from .working.link import Link
@@ -67,19 +70,24 @@ class Worker:
         Raises:
             Refused: the coordinator does not take this worker; the text says the difference.
             DafError: task processes cannot be started.
-            Insecure: blobs would be served to other hosts.
+            Insecure: blobs would be served to strangers, or the keys are not safe.
+            BadInput: the keys, or a root, cannot be used.
         """
         with contextlib.ExitStack() as ending:
             ending.callback(self.nursery.close)
+            Roots(self.settings.roots)
+            keys = load(self.settings.keys, "worker") if self.settings.keys else None
             context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
             ending.callback(context.term)
-            self.link = Link(context, self.settings.connect)
+            self.link = Link(context, self.settings.connect, keys.connect() if keys is not None else None)
             ending.callback(lambda: self.link.socket.close(200))
             self._poller.register(self.link.socket, zmq.POLLIN)
             self.pool = Pool(self.nursery, self._poller, self.link.outbox.add)
             ending.callback(self.pool.close)
-            self.blobs = BlobServer(self.nursery.data.blobs, self.settings.blob_bind)
+            bind = self.settings.blob_bind or host.blob_bind(self.settings.connect, keyed=keys is not None)
+            self.blobs = BlobServer(self.nursery.data.blobs, bind, keys)
             ending.callback(self.blobs.close)
+            self._blob_address = host.reachable(self.blobs.address, self.settings.connect)
             self._janitor = Janitor(BlobStore(self.nursery.data.blobs))
             ending.callback(self._janitor.close)
             self._versions = self._offer()
@@ -138,7 +146,7 @@ class Worker:
             library=__version__,
             python=platform.python_version(),
             worker=self.nursery.name,
-            node=messages.Node(data.node, self.nursery.host, str(data.blobs), self.blobs.address),
+            node=messages.Node(data.node, self.nursery.host, str(data.blobs), self._blob_address),
             slots=self.settings.slots,
             plugins=self._versions,
             pid=os.getpid(),

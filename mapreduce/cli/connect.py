@@ -39,6 +39,13 @@ COORDINATOR = click.Option(
 )
 
 
+KEYS = click.option(
+    "--keys", envvar="DAF_KEYS", default="", metavar="DIR", show_envvar=True,
+    help="Key directory (see daf keys), or the secret file in one; with keys, connections are encrypted and strangers "
+    "get no answer.",
+)  # fmt: skip
+
+
 def connect(endpoint: str, patience: float = 5.0) -> Client:
     """A client that gives up after `patience` seconds without an answer."""
     from ..client import Client

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .. import __version__
+from .connect import KEYS
 from .exits import Daemon
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def default_store() -> str:
     help="Where the state lasts: sqlite:///PATH, or memory:// to forget it at the end. By default a file in "
     "~/.local/state/daf.",
 )  # fmt: skip
+@KEYS
 @click.option("--heartbeat", type=click.FloatRange(0.05, 60), help="Seconds between signs of life of a worker.")
 @click.option("--lease", type=click.FloatRange(0.2, 600), help="Seconds of silence after which a worker is given up.")
 @click.option("--max-jobs", type=click.IntRange(1), help="Live jobs admitted at a time.")
@@ -43,7 +45,7 @@ def default_store() -> str:
 @click.option("--speculate/--no-speculate", default=None, help="Start backups of tasks that lag far behind the others.")
 @click.option("--announce", is_flag=True, help="Print {endpoint, pid} as one line of JSON when it listens.")
 @click.option("--log-level", type=LEVELS, default="info", show_default=True, help="How much to say on stderr.")
-def main(bind: str, store: str | None, announce: bool, log_level: str, **settings: Any) -> None:
+def main(bind: str, store: str | None, keys: str, announce: bool, log_level: str, **settings: Any) -> None:
     """Run a coordinator until SIGTERM or Ctrl-C. What it acknowledged lasts in its store; started again it goes on."""
     from ..coordinator import serve
     from ..scheduler.settings import Settings
@@ -54,7 +56,7 @@ def main(bind: str, store: str | None, announce: bool, log_level: str, **setting
         raise click.UsageError(f"a lease of {chosen.lease:g} s is too short for a heartbeat of {chosen.heartbeat:g} s")
     log(log_level)
     try:
-        serve(bind, store or default_store(), chosen, partial(_announce, announce))
+        serve(bind, store or default_store(), chosen, partial(_announce, announce), keys=keys)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 

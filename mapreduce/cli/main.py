@@ -7,6 +7,7 @@ and no other is touched."""
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
@@ -27,6 +28,7 @@ COMMANDS = {
     "cancel": ("cluster:cancel", "Cancel jobs."),
     "workers": ("cluster:workers", "List the workers of a coordinator."),
     "ping": ("cluster:ping", "Ask whether a coordinator is there."),
+    "keys": ("keys:keys", "Make and list keys for a cluster."),
     "plugins": ("catalog:catalog", "List job types, or show one."),
     "completion": ("completion:completion", "Print the shell's completion script."),
 }
@@ -107,11 +109,20 @@ def load_plugins(ctx: click.Context, param: click.Parameter, value: tuple[str, .
         plugins.add(spec)
 
 
+def use_keys(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value:
+        os.environ["DAF_KEYS"] = os.path.abspath(value)
+
+
 @click.command(cls=Daf, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "-V", "--version", prog_name="daf", message="%(prog)s %(version)s")
 @click.option(
     "--debug", is_flag=True, expose_value=False, is_eager=True, callback=set_debugging, help="Show tracebacks."
 )
+@click.option(
+    "--keys", metavar="DIR", expose_value=False, is_eager=True, callback=use_keys, envvar="DAF_KEYS", show_envvar=True,
+    help="Key directory (see daf keys), or the secret file in one, for coordinators that have keys.",
+)  # fmt: skip
 @click.option(
     "--plugins", "-p", "specs", multiple=True, metavar="FILE", expose_value=False, is_eager=True, callback=load_plugins,
     help="Load job types from this file too; also by the variable DAF_PLUGINS.",

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from .. import __version__
-from .connect import DEFAULT, Endpoint
+from .connect import DEFAULT, KEYS, Endpoint
 from .coordinator import LEVELS, log
 from .exits import Daemon
 
@@ -41,9 +41,21 @@ class Size(click.ParamType):
     help="Folder for what tasks leave behind; a temporary one unless given. Workers of one host may share it.",
 )  # fmt: skip
 @click.option("--host", default="", help="Workers with the same id map each other's files; this machine unless given.")
-@click.option("--blob-bind", default="tcp://127.0.0.1:0", show_default=True, help="Where other hosts fetch blobs.")
+@click.option(
+    "--blob-bind", default="", metavar="ENDPOINT",
+    help="Where other hosts fetch blobs; unless given on loopback, or with keys and a coordinator elsewhere on all "
+    "addresses.",
+)  # fmt: skip
+@KEYS
 @click.option("--plugins", "-p", multiple=True, metavar="FILE", help="Offer the job types of this file too.")
-@click.option("--only", "types", multiple=True, metavar="JOBTYPE", help="Offer only these job types.")
+@click.option(
+    "--types", "--only", "types", multiple=True, metavar="JOBTYPE[,...]",
+    help="Offer and run only these job types, whatever the coordinator says.",
+)  # fmt: skip
+@click.option(
+    "--roots", multiple=True, type=click.Path(exists=True, file_okay=False, resolve_path=True), metavar="DIR",
+    help="Refuse jobs whose input or artifact paths lead out of these folders, also by links.",
+)  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of a task.")
 @click.option("--task-memory", type=Size(), default=0, help="Memory of one task, as 800M or 2G; 0: no limit.")
 @click.option("--task-seconds", type=click.FloatRange(0), default=0.0, help="Seconds of one task; 0: no limit.")
@@ -59,6 +71,8 @@ def main(coordinator: str, slots: int | None, log_level: str, **options: Any) ->
 
     for spec in options["plugins"]:
         plugins.add(spec)
+    options["types"] = tuple(name for text in options["types"] for name in text.split(",") if name)
+    options["keys"] = os.path.abspath(options["keys"]) if options["keys"] else ""
     for name in options["types"]:
         plugins.describe(name)
     log(log_level)

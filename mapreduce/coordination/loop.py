@@ -27,6 +27,7 @@ import zmq
 
 from .. import __version__
 from ..errors import StoreError, WireError
+from ..keys import Key, Keys
 from ..scheduler import events as ev
 from ..scheduler.core import Scheduler
 from ..scheduler.settings import Settings
@@ -34,9 +35,11 @@ from ..scheduler.table import ENDED
 from ..store import Store
 from ..wire import messages as m
 from ..wire import sockets
+from ..wire.gate import Gate
 from ..wire.typed import at_coordinator, clip
 from ..working.host import host_id
 from . import inbound, outbound
+from .admission import Admission
 from .desk import Desk
 from .journal import Journal
 from .peers import Peers, WorkerPeer
@@ -64,14 +67,17 @@ REFUSALS = 20
 
 class Coordinator:
     """Serves on `bind` with the state in `store`. `run` returns after `stop`, which any thread may call; then `close`.
+    With `keys`, only peers whose keys it knows get in, and each may say what its key's scopes allow.
 
     Raises:
-        Insecure: `bind` can be reached from other hosts.
+        Insecure: `bind` can be reached from other hosts, and there are no keys.
         StoreError: the store holds what this version cannot read.
         OSError: the address cannot be bound.
     """
 
-    def __init__(self, bind: str, store: Store, settings: Settings | None = None, *, name: str = ""):
+    def __init__(
+        self, bind: str, store: Store, settings: Settings | None = None, *, name: str = "", keys: Keys | None = None
+    ):
         self.settings = settings or Settings()
         self.name = name or f"{platform.node()[:200]}-{os.getpid()}"
         self.scheduler = Scheduler(self.settings)
@@ -91,9 +97,13 @@ class Coordinator:
         if self._awaited:
             self.scheduler.wait_for_workers(self._rejoin_until)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.gate = Gate(self._context, keys, lambda key: key.role in ("worker", "client")) if keys else None
+        self.admission = Admission(self._owner)
         try:
-            self._socket, self.endpoint = sockets.router(self._context, bind)
+            self._socket, self.endpoint = sockets.router(self._context, bind, curve=keys.listen() if keys else None)
         except BaseException:
+            if self.gate is not None:
+                self.gate.close()
             self._context.term()
             raise
         self.post = Post(self._socket, self.peers, host_id(), self.settings.lease)
@@ -105,6 +115,8 @@ class Coordinator:
         self._poller = zmq.Poller()
         for thing in (self._socket, self._hangups.socket, self._woken):
             self._poller.register(thing, zmq.POLLIN)
+        if self.gate is not None:
+            self._poller.register(self.gate.socket, zmq.POLLIN)
 
     # ------------------------------------------------------------------------------------------------------ the loop
 
@@ -129,6 +141,8 @@ class Coordinator:
         finally:
             self._hangups.close()
             self._socket.close(200)
+            if self.gate is not None:
+                self.gate.close()
             self._context.term()
             self._wake.close()
             self._woken.close()
@@ -140,6 +154,8 @@ class Coordinator:
         now = time.monotonic()
         if self._woken.fileno() in ready:
             self._woken.recv(4096)
+        if self.gate is not None and self.gate.socket in ready:
+            self.gate.serve()
         self._receive(now)
         if self._hangups.socket in ready:
             self._hangups.happened()
@@ -162,17 +178,36 @@ class Coordinator:
 
     def _receive(self, now: float) -> None:
         for _ in range(BATCH):
-            frames = sockets.receive(self._socket)
-            if frames is None:
-                return
+            key: Key | None = None
+            if self.gate is None:
+                frames = sockets.receive(self._socket)
+                if frames is None:
+                    return
+            else:
+                known = self.gate.receive(self._socket)
+                if known is None:
+                    return
+                frames, key = known
+                if key is None:  # its key was taken away while it was connected
+                    continue
             try:
                 if len(frames) != 2:
                     raise WireError(f"a peer sent {len(frames) - 1} frames where one was due")
-                self._take(frames[0], at_coordinator(frames[1]), now)
+                message = at_coordinator(frames[1])
+                if key is not None:
+                    message, refusal = self.admission.admit(key, message)
+                    if refusal is not None:
+                        self.post.say(frames[0], refusal, now)
+                        continue
+                self._take(frames[0], message, now)
             except WireError as error:
                 self._on_malformed(frames[0], error, now)
             if time.monotonic() - now > BUDGET:
                 return
+
+    def _owner(self, job: int) -> str | None:
+        """Who submitted a job."""
+        return self.scheduler.state.jobs[job].spec.owner if job in self.scheduler.state.jobs else None
 
     def _on_malformed(self, peer: bytes, error: WireError, now: float) -> None:
         """Not a message: counted, logged now and then, and answered where it does not come from one of our workers."""

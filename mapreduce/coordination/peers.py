@@ -41,7 +41,12 @@ class WorkerPeer:
     def same_process(self, hello: m.Hello) -> bool:
         """Whether a hello comes from the process behind this peer."""
         mine = self.hello
-        return (mine.pid, mine.node.host, mine.node.name) == (hello.pid, hello.node.host, hello.node.name)
+        same_node = (mine.node.host, mine.node.name, mine.node.key) == (
+            hello.node.host,
+            hello.node.name,
+            hello.node.key,
+        )
+        return same_node and mine.pid == hello.pid
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ from ..blobserver import Fetcher
 from ..client import Client
 from ..errors import EngineFailed, JobCancelled, JobFailed, Refused, TimedOut, UnknownJobType, Unreachable
 from ..job import Artifact, Job, Result
+from ..keys import Keys
 from ..wire.messages import Update
 from ..working.host import host_id
 
@@ -36,9 +37,13 @@ class ClusterEngine:
     Args:
         patience: seconds without an answer before Unreachable is raised.
         owner: under whose name jobs are submitted.
+        keys: as for `Client`.
     """
 
-    def __init__(self, endpoint: str, *, patience: float = 10.0, owner: str = ""):
+    def __init__(
+        self, endpoint: str, *, patience: float = 10.0, owner: str = "", keys: Keys | str | Path | None = None
+    ):
+        self.keys = keys
         self.endpoint = endpoint
         self.patience = patience
         self.owner = owner
@@ -62,7 +67,7 @@ class ClusterEngine:
         """
         name = type(job).name
         version = plugins.version(name)
-        with Client(self.endpoint, patience=self.patience, owner=self.owner) as client:
+        with Client(self.endpoint, patience=self.patience, owner=self.owner, keys=self.keys) as client:
             began = False
 
             def seen(update: Update) -> None:
@@ -106,7 +111,7 @@ def follow(
     try:
         while True:
             try:
-                return result_of(client.wait(number, timeout=LOOK, seen=on_update), keep)
+                return result_of(client.wait(number, timeout=LOOK, seen=on_update), keep, client.keys)
             except TimedOut:
                 check()
     except (JobFailed, JobCancelled, Unreachable, EngineFailed):
@@ -137,11 +142,14 @@ def _submit(
         time.sleep(0.005)
 
 
-def result_of(update: Update, keep: Any = None) -> Result:
-    """The Result of a done job. `keep` is something that must live as long as its pairs are read."""
+def result_of(update: Update, keep: Any = None, keys: Keys | None = None) -> Result:
+    """The Result of a done job. `keep` is something that must live as long as its pairs are read; `keys` are those to
+    fetch them with."""
     cache = _Cache()
     store = BlobStore(cache.path)
-    reader = Reader(store, host_id(), {node.name: node for node in update.nodes}, Fetcher(store).fetch)
+    reader = Reader(
+        store, host_id(), {node.name: node for node in update.nodes}, Fetcher(store, keys=lambda: keys).fetch
+    )
     value, files = tasks.unpack_value(update.value)
     outputs = tasks.outputs_of(reader, update.job, update.outputs)
     artifacts = [Artifact(Path(path), digest, size) for path, digest, size in files]

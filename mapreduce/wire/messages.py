@@ -57,12 +57,13 @@ class TaskKey(Part):
 
 class Node(Part):
     """Where a node's blobs are: `host` + `directory` to map files when on the same host, `address` to fetch from
-    otherwise."""
+    otherwise, from the owner of the public `key` (empty: it has none)."""
 
     name: Name
     host: Name
     directory: Annotated[str, msgspec.Meta(max_length=4096)]
     address: Name
+    key: Annotated[str, msgspec.Meta(max_length=40)] = ""
 
 
 class Error(Part):
@@ -344,11 +345,11 @@ class Accepted(Message, tag="accepted"):
 
 
 class Rejected(Message, tag="rejected"):
-    """A request that was not carried out. `code`: full, bad-request, unknown-job, unknown-type; `token` of the
-    Submit, if any."""
+    """A request that was not carried out. `code`: full, bad-request, unknown-job, unknown-type, forbidden (not to
+    this key); `token` of the Submit, if any."""
 
     token: Name
-    code: Literal["full", "bad-request", "unknown-job", "unknown-type"]
+    code: Literal["full", "bad-request", "unknown-job", "unknown-type", "forbidden"]
     message: Text
     retry_after: float = 0.0
 

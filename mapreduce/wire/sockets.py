@@ -17,8 +17,10 @@
   messages, and TCP's keep-alive finds hosts that vanished.
 - The context is made after any process has been started; nothing here survives a fork.
 
-Closed by default: `check_bind` refuses an address that other hosts can reach, since this version has no keys to tell
-friends from strangers. CURVE options, once there are keys, belong in `_options`, through which every socket passes."""
+Closed by default: `check_bind` refuses an address that other hosts can reach, unless there are keys by which to tell
+friends from strangers. With keys every socket speaks CURVE (set in `_options`, through which all of them pass), and a
+bound one asks its gate (gate.py) whom to let in: ZAP_ENFORCE_DOMAIN makes libzmq refuse everybody where no gate
+answers. Without keys sockets are as plain as libzmq makes them."""
 
 from __future__ import annotations
 
@@ -29,6 +31,7 @@ from enum import Enum
 import zmq
 
 from ..errors import Insecure
+from ..keys import Curve
 from .typed import MAX_ASSIGN, MAX_CONTROL
 
 BULK = 64 * 1024
@@ -37,6 +40,9 @@ BULK = 64 * 1024
 
 BUNDLE = 64
 """Messages of the coordinator to one worker that travel together, each a frame of its own."""
+
+HANDSHAKE = 5_000
+"""Milliseconds that a peer has to prove its key before its connection is dropped."""
 
 
 class Sent(Enum):
@@ -49,7 +55,7 @@ class Sent(Enum):
     """There is no such peer (any more)."""
 
 
-def _options(socket: zmq.Socket[bytes], hwm: int, limit: int) -> None:
+def _options(socket: zmq.Socket[bytes], hwm: int, limit: int, curve: Curve | None) -> None:
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.SNDHWM, hwm)
     socket.setsockopt(zmq.RCVHWM, 10 * hwm)
@@ -58,13 +64,24 @@ def _options(socket: zmq.Socket[bytes], hwm: int, limit: int) -> None:
     socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 10)
     socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 5)
     socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 3)
+    if curve is None:
+        return
+    socket.setsockopt(zmq.CURVE_PUBLICKEY, curve.public.encode())
+    socket.setsockopt(zmq.CURVE_SECRETKEY, curve.secret.encode())
+    if curve.server:
+        socket.setsockopt(zmq.CURVE_SERVERKEY, curve.server.encode())
+    else:
+        socket.setsockopt(zmq.CURVE_SERVER, 1)
+        socket.setsockopt(zmq.ZAP_DOMAIN, b"daf")
+        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+        socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE)
 
 
-def check_bind(endpoint: str) -> None:
-    """Refuse an endpoint that strangers could reach.
+def check_bind(endpoint: str, keyed: bool = False) -> None:
+    """Refuse an endpoint that strangers could reach; with keys none of them gets in.
 
     Raises:
-        Insecure: the endpoint is not ipc://, inproc:// or a loopback address.
+        Insecure: there are no keys, and the endpoint is not ipc://, inproc:// or a loopback address.
         ValueError: it is no endpoint at all.
     """
     scheme, separator, rest = endpoint.partition("://")
@@ -75,12 +92,19 @@ def check_bind(endpoint: str) -> None:
     host, separator, port = rest.rpartition(":")
     if not separator or not (port == "*" or (port.isdigit() and int(port) < 65_536)):
         raise ValueError(f"{endpoint!r} names no port: write tcp://127.0.0.1:7077, or port 0 for any free one")
-    if not is_loopback(host):
+    if not keyed and not is_loopback(host):
         raise Insecure(
-            f"will not listen on {endpoint}: other hosts can reach it, and this version has no keys by which to tell "
-            "friends from strangers. Bind a loopback address (tcp://127.0.0.1:PORT) or ipc://, and join hosts by a "
-            "tunnel, for example ssh -L."
+            f"will not listen on {endpoint}: other hosts can reach it, and there are no keys by which to tell friends "
+            "from strangers. Make them (daf keys new DIR --role coordinator, then --role worker and --role client) and "
+            "give --keys DIR or set DAF_KEYS; or bind a loopback address (tcp://127.0.0.1:PORT) or ipc://, and join "
+            "hosts by a tunnel, for example ssh -L."
         )
+
+
+def is_local(endpoint: str) -> bool:
+    """Whether only this host can be meant: ipc, inproc, or tcp to a loopback address."""
+    scheme, _, rest = endpoint.partition("://")
+    return scheme != "tcp" or is_loopback(rest.rpartition(":")[0])
 
 
 def is_loopback(host: str) -> bool:
@@ -94,17 +118,23 @@ def is_loopback(host: str) -> bool:
 
 
 def router(
-    context: zmq.Context[zmq.Socket[bytes]], endpoint: str, *, hwm: int = 1_000, limit: int = MAX_CONTROL
+    context: zmq.Context[zmq.Socket[bytes]],
+    endpoint: str,
+    *,
+    hwm: int = 1_000,
+    limit: int = MAX_CONTROL,
+    curve: Curve | None = None,
 ) -> tuple[zmq.Socket[bytes], str]:
-    """A bound ROUTER and the endpoint it really has (port 0 becomes the port that was free).
+    """A bound ROUTER and the endpoint it really has (port 0 becomes the port that was free). With `curve` there must be
+    a `Gate` in the context.
 
     Raises:
-        Insecure: the endpoint is reachable from other hosts.
+        Insecure: the endpoint is reachable from other hosts, and there is no `curve`.
         OSError: the address cannot be bound, with a text that says which and why (zmq.ZMQError is not one).
     """
-    check_bind(endpoint)
+    check_bind(endpoint, curve is not None)
     socket: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
-    _options(socket, hwm, limit)
+    _options(socket, hwm, limit, curve)
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     if "[" in endpoint:
         socket.setsockopt(zmq.IPV6, 1)
@@ -118,7 +148,12 @@ def router(
 
 
 def dealer(
-    context: zmq.Context[zmq.Socket[bytes]], endpoint: str, *, hwm: int = 1_000, limit: int = MAX_ASSIGN
+    context: zmq.Context[zmq.Socket[bytes]],
+    endpoint: str,
+    *,
+    hwm: int = 1_000,
+    limit: int = MAX_ASSIGN,
+    curve: Curve | None = None,
 ) -> zmq.Socket[bytes]:
     """A DEALER connected to `endpoint` under a fresh routing id. Connecting is lazy: a listener that is not there yet
     is no error.
@@ -126,7 +161,7 @@ def dealer(
     Raises ValueError when the endpoint is none.
     """
     socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
-    _options(socket, hwm, limit)
+    _options(socket, hwm, limit, curve)
     socket.setsockopt(zmq.ROUTING_ID, b"d" + secrets.token_bytes(12))
     if endpoint.startswith("ipc:"):  # trying again costs nothing, and a local engine's processes all start at once
         socket.setsockopt(zmq.RECONNECT_IVL, 10)

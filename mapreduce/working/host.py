@@ -36,6 +36,36 @@ def host_id() -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
+def blob_bind(coordinator: str, keyed: bool) -> str:
+    """Where to serve blobs when nobody said: on loopback, unless there are keys and a coordinator on another host."""
+    from ..wire.sockets import is_local
+
+    if not keyed or is_local(coordinator):
+        return "tcp://127.0.0.1:0"
+    return "tcp://[::]:0" if "[" in coordinator else "tcp://0.0.0.0:0"
+
+
+def reachable(address: str, coordinator: str) -> str:
+    """An address that others can connect to, of one that is bound: all addresses become the one by which this host
+    reaches the coordinator (nothing is sent to find it)."""
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    if not address.startswith("tcp://") or host not in ("0.0.0.0", "[::]", "*"):
+        return address
+    there, _, there_port = coordinator.removeprefix("tcp://").rpartition(":")
+    if not coordinator.startswith("tcp://"):
+        return f"tcp://127.0.0.1:{port}"
+    try:
+        family, kind, protocol, _, target = socket.getaddrinfo(
+            there.strip("[]"), int(there_port), type=socket.SOCK_DGRAM
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.connect(target)
+            own = probe.getsockname()[0]
+    except (OSError, ValueError):  # no route, or no such name: say what is bound, as it is
+        return address
+    return f"tcp://[{own}]:{port}" if ":" in own else f"tcp://{own}:{port}"
+
+
 class DataDirectory:
     """A node's data directory. `path` of None makes a temporary one in `base`: the memory file system
     when there is room, unless it is given.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zmq
 
+from ..keys import Curve
 from ..wire import messages, sockets
 from ..wire.typed import encode
 from .ledger import Outbox
@@ -12,10 +13,11 @@ from .ledger import Outbox
 class Link:
     """The connection to the coordinator: which incarnation we are, and what has been said."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str):
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, curve: Curve | None = None):
         self._context = context
         self._endpoint = endpoint
-        self.socket = sockets.dealer(context, endpoint)
+        self._curve = curve
+        self.socket = sockets.dealer(context, endpoint, curve=curve)
         self.outbox = Outbox()
         self.welcome: messages.Welcome | None = None
         self.heard = self.asked = 0.0
@@ -29,7 +31,7 @@ class Link:
     def join(self, hello: bytes, now: float) -> None:
         """Become a new incarnation: fresh socket, Hello, and all unacknowledged results once we are welcome."""
         self.socket.close(0)
-        self.socket = sockets.dealer(self._context, self._endpoint)
+        self.socket = sockets.dealer(self._context, self._endpoint, curve=self._curve)
         self.welcome = None
         self.outbox.rewind()
         self._control = [hello]

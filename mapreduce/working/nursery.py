@@ -32,6 +32,9 @@ class Nursery:
             blobs=str(self.data.blobs),
             scratch=str(self.data.scratch),
             plugins=settings.plugins,
+            types=settings.types,
+            keys=settings.keys,
+            roots=settings.roots,
             task_memory=settings.task_memory,
             file_size=settings.file_size,
         )

@@ -18,9 +18,12 @@ class WorkerSettings:
         name: shown to people; host name and process id unless given.
         data_dir: the node's directory; None for a temporary one.
         host: id of this host; workers with the same id map each other's files.
-        blob_bind: where blobs are served to workers on other hosts.
+        blob_bind: where blobs are served to workers on other hosts; empty: on loopback, or with keys, when the
+            coordinator is on another host, on all addresses of this one.
+        keys: a key directory, or the secret file in one (see mapreduce.keys); empty for none.
+        roots: folders that paths of jobs must be in (see mapreduce.roots); empty for anywhere.
         plugins: specs of job types beyond those that are installed (see plugins.add).
-        types: job types to offer; empty for all.
+        types: the only job types to offer, and to run whatever the coordinator says; empty for all.
         offer: job types with their versions, where somebody has looked them up already.
         threads: threads that numeric libraries may use in a task, unless the environment says otherwise.
         task_memory: bytes of anonymous memory of one task, 0 for no limit; a job may ask for less.
@@ -35,7 +38,9 @@ class WorkerSettings:
     name: str = ""
     data_dir: Path | None = None
     host: str = ""
-    blob_bind: str = "tcp://127.0.0.1:0"
+    blob_bind: str = ""
+    keys: str = ""
+    roots: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
     offer: dict[str, str] = field(default_factory=dict)
@@ -71,6 +76,9 @@ class SlotSettings(msgspec.Struct, frozen=True):
     blobs: str
     scratch: str
     plugins: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    keys: str = ""
+    roots: tuple[str, ...] = ()
     task_memory: int = 0
     file_size: int = 0
     channel: int = -1
