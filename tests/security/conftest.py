@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import daf, start
 from tests.security.ring import ring
+
+__all__ = ["daf", "folder", "start"]
 
 
 @pytest.fixture(scope="session")
