@@ -1,0 +1,62 @@
+"""The radiance benchmarks measure what they say: the twin is the same algorithm, diaries add up, the model obeys."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.radiance import scaling, twin
+from benchmarks.radiance.cluster_model import Cluster, Rates, simulate, speedup
+from nerf_plugin.datasets import load
+from nerf_plugin.training import PRESETS
+from nerf_plugin.training.local import train
+from tests.nerf_plugin.captures import ball
+
+RATES = Rates(rays=128e3, rows=9e5, ray=2.4e-6, row=3.3e-8, touched=0.24, tasks=4, latency=3e-3)
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return ball(tmp_path_factory.mktemp("ball"))
+
+
+@pytest.mark.skipif(twin.compiler() is None, reason="no g++")
+def test_the_twin_computes_the_same_and_a_difference_is_noticed(capture: Path, tmp_path: Path) -> None:
+    train(load(capture, "train"), PRESETS["draft"].scaled(0.1)).save(tmp_path / "field.daf")
+    work = twin.work_of(str(capture), str(tmp_path / "field.daf"))
+    library = twin.compiled(tmp_path)
+    alive, grads, out = twin.ours(work)(True)
+    other = twin.twin(work, library)(True)
+    assert alive > 1000 and np.abs(grads).max() > 0
+    assert twin.check((alive, grads, out), other) < twin.TOLERANCE
+    with pytest.raises(twin.Differs, match="gradients"):
+        twin.check((alive, grads * 1.01, out), other)
+    with pytest.raises(twin.Differs, match="pictures"):
+        twin.check((alive, grads, out + 0.01), other)
+
+
+def test_one_and_two_workers_leave_the_same_rows_and_a_diary(capture: Path, tmp_path: Path) -> None:
+    figures, _ = scaling.measure(str(capture), "draft", 0.05, tmp_path)
+    diary = scaling.rounds(scaling.read_diary(tmp_path / "1"))
+    assert len(diary) == PRESETS["draft"].scaled(0.05).rounds
+    for one in diary:
+        assert one["maps"] == one["reduces"] == 4
+        assert 0 < one["kernel"] <= one["tasks"] <= one["wall"]
+        assert one["reduce_bytes"] == 64 * one["live"] <= 64 * one["dense"]
+    assert figures["dense"] > figures["live"] > 0 and 0 < figures["overhead"] < 100
+
+
+def test_a_single_machine_sends_nothing_and_a_faster_card_never_harms() -> None:
+    alone = simulate(RATES, Cluster(4, cores=4))
+    assert alone.packets == alone.rows == alone.received == 0
+    for workers in (8, 32, 100):
+        slow, fast = (speedup(RATES, Cluster(workers, gigabits=speed)) for speed in (1, 10))
+        assert 0 < slow < fast < workers
+
+
+def test_free_networks_and_even_tasks_scale_without_loss() -> None:
+    ideal = replace(RATES, latency=0.0, uneven=1.0, touched=0.0)
+    assert speedup(ideal, Cluster(32, gigabits=1e12)) == pytest.approx(32, rel=1e-3)
