@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -40,8 +41,10 @@ def check_output(path: str | Path) -> None:
     folder = next(parent for parent in place.parents if parent.exists())
     if not folder.is_dir():
         raise BadInput(f"{path} cannot be written: {folder} is not a folder")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise BadInput(f"{path} cannot be written: no permission in {folder}")
+    try:
+        tempfile.TemporaryFile(dir=folder).close()  # asking for permissions says nothing of read-only file systems
+    except OSError as error:
+        raise BadInput(f"{path} cannot be written: {error.strerror} in {folder}; choose another place") from error
 
 
 def file_ranges(paths: Sequence[str | Path], size: int = 8 << 20) -> Iterator[FileRange]:

@@ -10,7 +10,6 @@ photos, preset and seed give the same bytes of field and mesh on any engine with
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from mapreduce import BadInput, Context, History, Job, Outputs, Param, Stage, StageResult
+from mapreduce import BadInput, Context, History, Job, Outputs, Param, Stage, StageResult, check_output
 from nerf_plugin.stages.evaluation import EvaluationStages
 from nerf_plugin.stages.surface import SurfaceStages, in_order
 from nerf_plugin.stages.training import TrainingStages
@@ -81,8 +80,7 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
         existing = next(folder for folder in (out, *out.parents) if folder.exists())
         if not existing.is_dir():
             raise BadInput(f"{existing} is a file; --out must name a folder")
-        if not os.access(existing, os.W_OK | os.X_OK):
-            raise BadInput(f"{existing} cannot be written to; choose another --out")
+        check_output(out / "avatar.json")
 
     def check_capture(self) -> None:
         """What a surface cannot be found without. Raises BadInput."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from ..blobs import BlobLost
+from ..errors import BadInput
 from ..wire.messages import Error
 from ..wire.typed import clip
 
@@ -25,7 +26,8 @@ _LIMITS = {"timeout": "TimeLimit", "memory": "MemoryLimit", "protocol": "Protoco
 
 
 def of_exception(error: BaseException, *, worker: str = "", text: str = "", peak: int = 0, log: str = "") -> Error:
-    """The Error message for an exception that a task raised. `text` describes the task's input."""
+    """The Error message for an exception that a task raised. `text` describes the task's input. A `BadInput` says in
+    its own words what is wrong with what the user brought; where the code noticed is nothing to them."""
     kind = "exception"
     if isinstance(error, MemoryError):
         kind = "memory"
@@ -35,7 +37,7 @@ def of_exception(error: BaseException, *, worker: str = "", text: str = "", peak
         kind=kind,
         type=_type_name(error)[:255],
         message=_clip(_message(error), MESSAGE),
-        traceback=_clip(user_traceback(error), TRACEBACK),
+        traceback="" if isinstance(error, BadInput) else _clip(user_traceback(error), TRACEBACK),
         worker=worker,
         input=_clip(text, MESSAGE),
         peak_memory=peak,

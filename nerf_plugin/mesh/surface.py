@@ -7,8 +7,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from mapreduce import BadInput
 
-class MeshError(ValueError):
+
+class MeshError(BadInput):
     """A surface could not be made; the message names the cause and what to try next."""
 
 
