@@ -181,10 +181,12 @@ def field(data: str, preset: str, effort: float, seconds: float, **_: Any) -> tu
     from benchmarks.jobs import Empty
     from benchmarks.radiance import field as fields
 
+    folder = common.scratch() / "diary"
     with engine() as opened:
         opened.run(Empty(8))
         with fields.Peak() as peak:
-            curve, rays = fields.ours(opened, data, preset, effort, common.scratch() / "diary")
+            begin, rays = fields.ours(opened, data, preset, effort, folder)
+    curve = fields.saved(folder, data, preset, begin)
     return fields.figures(curve, rays, curve[-1][0], peak.mebibytes), ""
 
 

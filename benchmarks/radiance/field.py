@@ -44,18 +44,18 @@ def figures(curve: list[tuple[float, float]], rays: float, seconds: float, peak:
     return found
 
 
-def ours(engine: Any, capture: str, preset: str, effort: float, folder: Path) -> tuple[list[tuple[float, float]], int]:
-    """Train through an open engine: ([(seconds, PSNR)], rays traced)."""
+def ours(engine: Any, capture: str, preset: str, effort: float, folder: Path) -> tuple[float, int]:
+    """Train through an open engine, leaving rows of many moments in `folder`: (time of submission, rays traced)."""
     from .training import Training
 
     folder.mkdir()
     begin = time.time()
     result = engine.run(Training(Path(capture), folder, preset, effort, every=0.5))
-    return [(at - begin, value) for at, value in saved(folder, capture, preset)], result.counters["rays"]
+    return begin, result.counters["rays"]
 
 
-def saved(folder: Path, capture: str, preset: str) -> list[tuple[float, float]]:
-    """[(time, PSNR)] of the moments that a run saved."""
+def saved(folder: Path, capture: str, preset: str, begin: float) -> list[tuple[float, float]]:
+    """[(seconds since `begin`, PSNR)] of the moments that a run saved."""
     import numpy as np
 
     from nerf_plugin.grid import Grid
@@ -69,7 +69,7 @@ def saved(folder: Path, capture: str, preset: str) -> list[tuple[float, float]]:
         plain |= {"voxel": float(plain["voxel"]), "bricks": plain["bricks"].tolist()}
         rows = np.concatenate([np.load(path) for path in sorted(moment.glob("rows-*.npy"))])
         field = make_field(PRESETS[preset], plain.pop("box"), Grid.from_plain(plain), rows)
-        curve.append((float(moment.name), psnr(field, views)))
+        curve.append((float(moment.name) - begin, psnr(field, views)))
     return curve
 
 
