@@ -8,7 +8,8 @@ and neither does a peer without CURVE or with another server's key, of whom libz
 A connection's key stands at each of its messages (`receive`), from ZAP and not from the peer, and is looked up again
 for each: a key that is taken out of the directory loses what it had within a second.
 
-Strangers are counted; the log gets a line when their number has doubled, and no more."""
+Strangers who show a key are counted; the log gets a line when their number has doubled, and no more. The others end
+inside libzmq."""
 
 from __future__ import annotations
 
