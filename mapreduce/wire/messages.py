@@ -5,6 +5,8 @@ A message is one msgpack array whose first item is the tag below; unknown tags, 
 refused by the decoder before any of our code sees them. `PROTOCOL` is raised whenever a field changes meaning; hello
 compares it.
 
+A message is one frame. What the coordinator has for a worker at one time travels as one bundle of such frames.
+
 Three conversations use them: worker <-> coordinator, client <-> coordinator, and (fetching blobs) anyone <-> a
 node's blob server.
 """
