@@ -60,6 +60,9 @@ class NerfBatch(Job):
     together: Annotated[int, Param(ge=1, le=64, description="captures at work (and in memory) at a time")] = 4
     preset: Annotated[Literal["draft", "standard", "fine"], Param(description="time against quality")] = "standard"
     effort: Annotated[float, Param(gt=0, le=100, description="times the preset's rounds")] = 1.0
+    scale: Annotated[
+        float, Param(ge=0, le=1, description="of the photos' sides; 0: halved until none has over 1.1 megapixels")
+    ] = 0.0
     faces: Annotated[int, Param(ge=100, le=10_000_000, description="most triangles of each mesh")] = 100_000
     texture: Annotated[int, Param(ge=64, le=8192, description="texels along a side of each texture")] = 1024
     resolution: Annotated[int, Param(ge=16, le=1024, description="cubes along the longest side of a surface")] = 256

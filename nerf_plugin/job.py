@@ -10,6 +10,7 @@ photos, preset and seed give the same bytes of field and mesh on any engine with
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -26,9 +27,11 @@ from nerf_plugin.stages.training import TrainingStages
 if TYPE_CHECKING:
     from nerf_plugin.avatar import AvatarSettings
     from nerf_plugin.datasets import Dataset
+    from nerf_plugin.field import Field
     from nerf_plugin.training import Settings
 
 LEAST_VIEWS = 3
+MOST_PIXELS = 1_100_000
 TRAINING = ("grid", "rows", "round")
 TRAINED = (0.02, 0.6)
 SHARES = {
@@ -60,6 +63,13 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
     out: Annotated[Path, Param(description="folder for the results")] = Path("avatar")
     preset: Annotated[Literal["draft", "standard", "fine"], Param(description="time against quality")] = "standard"
     effort: Annotated[float, Param(gt=0, le=100, description="times the preset's rounds")] = 1.0
+    time_budget: Annotated[
+        str, Param(description="let training end in so much time (90, 60s, 5m); results then depend on the machine")
+    ] = ""
+    start: Annotated[Path | None, Param(description="a field.daf of this capture to go on training from")] = None
+    scale: Annotated[
+        float, Param(ge=0, le=1, description="of the photos' sides; 0: halved until none has over 1.1 megapixels")
+    ] = 0.0
     faces: Annotated[int, Param(ge=100, le=10_000_000, description="most triangles of the mesh")] = 100_000
     texture: Annotated[int, Param(ge=64, le=8192, description="texels along a side of the texture")] = 1024
     resolution: Annotated[int, Param(ge=16, le=1024, description="cubes along the longest side of the surface")] = 256
@@ -91,6 +101,9 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
                 f"needs at least {LEAST_VIEWS}, and a good one 40 to 100 from all around"
             )
         self.bounds()
+        seconds_of(self.time_budget)
+        if self.start is not None:
+            self.start_box()
 
     @property
     def unposed(self) -> bool:
@@ -102,16 +115,43 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
     @cached_property
     def capture(self) -> Dataset:
         """The training photos."""
+        return self.sized("train")
+
+    def sized(self, split: str) -> Dataset:
+        """The photos of a split at the size that is worked with."""
         from nerf_plugin.datasets import load
 
-        return load(self.dataset, "train")
+        found = load(self.dataset, split)
+        pixels = max((view.camera.width * view.camera.height for view in found.views), default=0)
+        scale = self.scale or 0.5 ** max(0, math.ceil(math.log(max(1, pixels) / MOST_PIXELS, 4)))
+        return found if scale == 1 else found.scaled(scale)
 
     @cached_property
     def settings(self) -> Settings:  # type: ignore[override]
-        """What the preset, the effort and the seed mean."""
+        """What the preset, the effort, the seed, the photos and the field to start from mean."""
         from nerf_plugin.training import PRESETS
 
-        return replace(PRESETS[self.preset].scaled(self.effort), seed=self.seed)
+        settings = replace(PRESETS[self.preset].scaled(self.effort), seed=self.seed)
+        settings = settings if self.capture.has_alpha else settings.without_masks()
+        return settings if self.start is None else settings.going_on(self.start_field.shift)
+
+    @cached_property
+    def start_field(self) -> Field:
+        """The field to start from. Raises BadInput."""
+        from nerf_plugin.field import Field, FieldError
+
+        assert self.start is not None
+        try:
+            return Field.load(self.start)
+        except FileNotFoundError as error:
+            raise BadInput(f"--start {self.start} does not exist; give the field.daf of an earlier run") from error
+        except (OSError, FieldError) as error:
+            raise BadInput(f"--start {self.start} cannot be used: {error}") from error
+
+    @cached_property
+    def budget(self) -> float:  # type: ignore[override]
+        """Seconds that training may take; 0: as many as the preset needs."""
+        return seconds_of(self.time_budget)
 
     @cached_property
     def avatar(self) -> AvatarSettings:  # type: ignore[override]
@@ -124,9 +164,7 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
         return [view.to_plain() for view in self.capture.views]
 
     def test_views(self) -> list[dict[str, Any]]:
-        from nerf_plugin.datasets import load
-
-        return [view.to_plain() for view in load(self.dataset, "test").views]
+        return [view.to_plain() for view in self.sized("test").views]
 
     def bounds(self) -> Any:
         bounds = self.capture.bounds
@@ -169,7 +207,7 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
         if stage.state["phase"] in TRAINING:
             begin, end = TRAINED
             rounds = stage.state["round"], stage.state["round"] + (stage.state["phase"] == "round")
-            at, until = (begin + (end - begin) * self.trained(number) for number in rounds)
+            at, until = (begin + (end - begin) * self.trained(number, stage.state) for number in rounds)
             return at, until
         return SHARES[stage.state["phase"]]
 
@@ -203,7 +241,8 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
         views = [pictures[key] for key in sorted(pictures) if key[0] == "view"]
         turns = [pictures[key] for key in sorted(pictures) if key[0] == "turn"]
         title = self.dataset.resolve().name
-        chosen = {k: v if isinstance(v, (int, float, str)) else str(v) for k, v in asdict(self).items() if k != "out"}
+        given = {k: v for k, v in asdict(self).items() if k != "out" and v not in (None, "")}
+        chosen = {k: v if isinstance(v, (int, float, str)) else str(v) for k, v in given.items()}
         curve = [(rays / 1e6, -10 * math.log10(error)) for rays, error in ctx.state["curve"] if error > 0]
         curves = {"training PSNR in dB, by million rays": curve}
         report, summary = report_files(title, views, curves=curves, settings=chosen, surface=facts)
@@ -232,6 +271,16 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
             with ctx.artifact(self.out / name) as file:
                 file.write(content)
         return summary["summary"] | {"faces": len(made["mesh"]["faces"]), "watertight": bool(facts["manifold"])}
+
+
+def seconds_of(text: str) -> float:
+    """What "90", "60s", "5m" or "1h" means; 0 for "". Raises BadInput."""
+    if not text:
+        return 0.0
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h)?", text.strip())
+    if found is None or not float(found[1]):
+        raise BadInput(f"time_budget {text!r} is no time: write seconds (90, 60s), minutes (5m) or hours (1h)")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2] or "s"]
 
 
 def side_by_side(view: dict[str, Any]) -> np.ndarray:

@@ -10,6 +10,7 @@ colours of transparent pixels, which are arbitrary, never bleed into visible one
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,11 +75,18 @@ def header(path: Path) -> Header:
     return found
 
 
-def decode(path: Path, *, upright: bool = True) -> np.ndarray:
-    """(H, W, 4) uint8 RGBA with straight alpha. `upright` applies the EXIF orientation."""
+def decode(path: Path, *, upright: bool = True, at_least: int = 0) -> np.ndarray:
+    """(H, W, 4) uint8 RGBA with straight alpha. `upright` applies the EXIF orientation.
+
+    at_least: pixels of the shorter side that suffice (0: all): a JPEG is then decoded at 1/2, 1/4 or 1/8 of its size,
+    which takes a fraction of the time.
+    """
     try:
         with _open(path) as image:
             turn = _TURNS.get(_orientation(image)) if upright else None
+            if at_least:
+                share = at_least / min(image.size)
+                image.draft(None, (math.ceil(image.width * share), math.ceil(image.height * share)))
             image.load()
             turned = image.transpose(turn) if turn is not None else image
             if turned.mode.startswith("I"):

@@ -63,13 +63,17 @@ class View:
         """
         from nerf_plugin.datasets import images
 
-        pixels = images.decode(self.path, upright=self.upright)
+        width, height = self.camera.width, self.camera.height
+        reduced = self.lens is not None and width < self.lens.width and height < self.lens.height
+        at_least = min(width, height) if reduced and self.mask is None else 0
+        pixels = images.decode(self.path, upright=self.upright, at_least=at_least)
         if self.mask is not None:
             pixels = images.apply_mask(pixels, self.mask)
+        if reduced:  # first, so that the lens costs the pixels that are wanted and no more
+            pixels = images.resize(pixels, width, height)
         if self.lens is not None and self.lens.distortion:
-            flat = self.lens.pinhole()
-            pixels = images.undistort(pixels, self.lens, flat)
-        return images.resize(pixels, self.camera.width, self.camera.height)
+            pixels = images.undistort(pixels, self.lens, self.camera if reduced else self.lens.pinhole())
+        return images.resize(pixels, width, height)
 
     def scaled(self, factor: float) -> View:
         """The same view at another size (box-filtered from the file); whole pixels, at least one."""

@@ -10,13 +10,18 @@ Rows and photos travel by reference: a round costs the bytes of its gradients an
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from mapreduce import BadInput, Context, Outputs, Stage, StageResult
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from nerf_plugin.field import Field
@@ -46,6 +51,12 @@ class TrainingStages:
 
     if TYPE_CHECKING:
         settings: Settings
+        start: Path | None
+        start_field: Field
+
+    clock = staticmethod(time.time)
+    budget: float = 0.0
+    start = None
 
     def train_views(self) -> list[dict[str, Any]]:
         """The training photos as plain data, in a fixed order."""
@@ -56,6 +67,8 @@ class TrainingStages:
     def plan_prepare(self) -> Stage:
         """The first stage."""
         state = {"phase": "prepare", "views": 0, "round": 0, "level": 0, "seen": {}, "curve": []}
+        if self.budget:
+            state |= {"book": pacing().open_book(self.clock()), "levels": plain_levels(self.settings.levels)}
         views = self.train_views()
         splits = list(enumerate(views))
         return Stage(
@@ -70,7 +83,7 @@ class TrainingStages:
         state = self.note_round(last) | {"phase": "grid"}
         if "grid" in shared:
             state["level"] += 1
-        name = f"grid {self.settings.levels[state['level']].resolution}"
+        name = f"grid {self.run_of(state).levels[state['level']].resolution}"
         return Stage([state["level"]], name, map=self.lay_grid, reduces=1, shared=shared, state=state)
 
     def plan_rows(self, last: StageResult) -> Stage:
@@ -80,7 +93,7 @@ class TrainingStages:
             if name in last.shared:
                 shared[f"old {name}"] = last.shared[name]
         parts = self.settings.parts
-        state = last.state | {"phase": "rows"}
+        state = self.note_round(last) | {"phase": "rows"}
         return Stage(range(parts), "rows", map=self.fill_rows, reduces=parts, shared=shared, state=state)
 
     def plan_round(self, last: StageResult) -> Stage:
@@ -90,7 +103,7 @@ class TrainingStages:
         number = state["round"]
         return Stage(
             range(self.settings.tasks),
-            f"round {number + 1} of {self.settings.rounds}",
+            f"round {number + 1} of {self.run_of(state).rounds}",
             map=self.trace,
             reduce=self.step,
             reduces=self.settings.parts,
@@ -99,8 +112,13 @@ class TrainingStages:
         )
 
     def note_round(self, last: StageResult) -> dict[str, Any]:
-        """The state after `last`: the next round's number, and a point on the training curve."""
+        """The state after `last`: the next round's number, a point on the training curve, and the rounds that the
+        budget leaves."""
+        if self._noted is not None and self._noted[0] is last:  # the clock is read once
+            return dict(self._noted[1])
         state = dict(last.state)
+        if "book" in state and state["phase"] in ("prepare", "grid", "rows", "round"):
+            state["book"] = pacing().note(state["book"], state["phase"], self.clock())
         if state["phase"] == "round":
             state["round"] += 1
             totals = {name: last.counters.get(name, 0) for name in ("rays", "squared error")}
@@ -108,24 +126,51 @@ class TrainingStages:
             error = fresh["squared error"] * LOSS_UNIT / max(1, 3 * fresh["rays"])
             state["seen"] = totals
             state["curve"] = [*state["curve"], [totals["rays"], error]][-CURVE_POINTS:]
-        return state
+            if "book" in state:
+                levels, level = self.run_of(state).levels, state["level"]
+                done = state["round"] - sum(spec.rounds for spec in levels[:level])
+                fitting = pacing().refit(self.settings, levels, level, done, state["book"], self.budget)
+                state["levels"] = plain_levels(fitting)
+        self._noted = (last, state)
+        return dict(state)
 
-    def trained(self, rounds: int) -> float:
+    _noted: tuple[StageResult, dict[str, Any]] | None = None
+
+    def run_of(self, state: dict[str, Any]) -> Settings:
+        """The settings of the run that `state` is part of: with a budget, its numbers of rounds are the state's."""
+        if "levels" not in state:
+            return self.settings
+        from nerf_plugin.training import Level
+
+        return replace(self.settings, levels=tuple(Level(*level) for level in state["levels"]))
+
+    def trained(self, rounds: int, state: dict[str, Any]) -> float:
         """Which part of the training's rays the first `rounds` rounds trace."""
+        settings = self.run_of(state)
         done = 0
-        for level in self.settings.levels:
+        for level in settings.levels:
             done += min(rounds, level.rounds) * level.rays
             rounds = max(0, rounds - level.rounds)
-        return done / self.settings.rays
+        return done / settings.rays
 
     def training_over(self, last: StageResult) -> str:
         """What follows a committed round: "round", "grid" (the next level) or "done"."""
-        finished = last.state["round"] + 1
-        if finished >= self.settings.rounds:
+        state = self.note_round(last)
+        settings = self.run_of(state)
+        if state["round"] >= settings.rounds:
             return "done"
         from nerf_plugin.training import plan
 
-        return "grid" if plan(self.settings, last.state["round"], last.state["views"]).last else "round"
+        return "grid" if plan(settings, state["round"], state["views"]).level > state["level"] else "round"
+
+    def start_box(self) -> np.ndarray:
+        """(2, 3) box of the field to start from. Raises BadInput."""
+        from nerf_plugin.training.levels import start_box
+
+        try:
+            return start_box(self.settings, self.start_field)
+        except ValueError as error:
+            raise BadInput(f"--start {self.start}: {error}") from error
 
     # -------------------------------------------------------------------------------------------------------- running
 
@@ -145,14 +190,19 @@ class TrainingStages:
 
         from nerf_plugin.training import finer_grid, initial
 
-        if level == 0:
+        if level == 0 and self.start is not None:
+            from nerf_plugin.training.levels import start_grid
+
+            box = self.start_box()
+            grid = start_grid(self.settings, box, self.start_field)
+        elif level == 0:
             views = dict(ctx.shared["views"])
             if not any(view["mask"].any() for view in views.values()):
                 raise BadInput(f"all {len(views)} photos are transparent everywhere: there is nothing to learn")
             box, grid, _ = initial(self.settings, [views[index] for index in sorted(views)], np.asarray(self.bounds()))
         else:
             box, old = self.grid(ctx, "grid", level - 1)
-            grid = finer_grid(self.settings, level, box, old, join_rows(ctx, "rows"))
+            grid = finer_grid(self.run_of(ctx.state), level, box, old, join_rows(ctx, "rows"))
         yield 0, {"box": box, "grid": grid.to_plain()}
 
     def fill_rows(self, part: int, ctx: Context) -> Iterator[tuple[int, Any]]:
@@ -163,6 +213,9 @@ class TrainingStages:
 
         _, grid = self.grid(ctx, "grid", -1)
         start, stop, row, end = grid.ranges(self.settings.parts)[part]
+        if "old grid" not in ctx.shared and self.start is not None:
+            yield part, resample(self.start_field.grid, self.start_field.rows, grid, start, stop)
+            return
         if "old grid" not in ctx.shared:
             yield part, np.zeros((end - row, 16), np.float32)
             return
@@ -174,7 +227,7 @@ class TrainingStages:
         from nerf_plugin.training import Scratch, map_task, plan
 
         number, count = self.round_of(ctx)
-        now = plan(self.settings, number, count)
+        now = plan(self.run_of(ctx.state), number, count)
         box, grid = self.grid(ctx, "grid", now.level)
         shard = ctx.cached(f"shard {task}", partial(_shard, ctx.shared["views"], task, count))
         rows = ctx.cached("rows", partial(join_rows, ctx, "rows"), scope="stage")
@@ -190,7 +243,7 @@ class TrainingStages:
         from nerf_plugin.training import plan, reduce_task
 
         number, count = self.round_of(ctx)
-        now = plan(self.settings, number, count)
+        now = plan(self.run_of(ctx.state), number, count)
         _, grid = self.grid(ctx, "grid", now.level)
         [(_, rows)] = ctx.shared["rows"].partition(part)
         _, _, row, _ = grid.ranges(self.settings.parts)[part]
@@ -233,6 +286,18 @@ def join_rows(ctx: Context, name: str) -> np.ndarray:
 
     shared: Outputs = ctx.shared[name]
     return np.concatenate([rows for _, rows in shared])
+
+
+def plain_levels(levels: Iterable[Any]) -> list[list[int]]:
+    """Levels as plain data."""
+    return [[level.resolution, level.rounds, level.rays] for level in levels]
+
+
+def pacing() -> ModuleType:
+    """The module, imported when a budget asks for it."""
+    from nerf_plugin.training import pacing
+
+    return pacing
 
 
 def _shard(views: Outputs, task: int, count: int) -> Shard:

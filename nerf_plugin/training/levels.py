@@ -18,12 +18,15 @@ from typing import Any
 
 import numpy as np
 
+from nerf_plugin.field import Field
 from nerf_plugin.grid import EDGE, Grid, lattice
 from nerf_plugin.kernels.lattice import carve, count_seen, interpolate
 from nerf_plugin.training.settings import Settings
 from nerf_plugin.training.tasks import density, shift
 from nerf_plugin.training.views import rung_camera
 
+START_MARGIN = 1
+"""Cells around a field's matter that training on from it begins with."""
 EMPTY = -2.0
 """Raw density that a voxel without a row counts with when a finer grid starts from it."""
 
@@ -108,6 +111,33 @@ def finer_grid(settings: Settings, level: int, box: np.ndarray, grid: Grid, rows
     cells = _cells_of_voxels(dense, settings.prune_margin) & grid.alive()
     lo, voxel, bricks = lattice(box[0], box[1], settings.levels[level].resolution)
     return Grid.from_cells(cells, grid.lo, grid.voxel, lo, voxel, bricks)
+
+
+def start_box(settings: Settings, field: Field) -> np.ndarray:
+    """(2, 3) float64: the box that a field's training began with, so that its raw values mean the same.
+
+    Raises ValueError when its density is in another unit than that of `settings`.
+    """
+    extent = (np.asarray(field.resolution) - 1) * field.voxel
+    side = settings.reference / field.density
+    if not 0.5 < side / extent.max() <= 1.0 + 1e-6:
+        raise ValueError("its density is in a unit of its own: it was not trained by this version")
+    return field.lo + extent / 2 + np.array([[-0.5], [0.5]]) * np.minimum(side, extent - 2 * field.voxel)
+
+
+def start_grid(settings: Settings, box: np.ndarray, field: Field) -> Grid:
+    """The topology to go on with: where the field has matter, and a margin in which it may have lost some."""
+    lo, voxel, bricks = lattice(box[0], box[1], settings.levels[0].resolution)
+    cells = field.grid.alive()
+    for axis in range(3):
+        grown = cells.copy()
+        for offset in range(1, START_MARGIN + 1):
+            ahead, behind = [slice(None)] * 3, [slice(None)] * 3
+            ahead[axis], behind[axis] = slice(offset, None), slice(None, -offset)
+            grown[tuple(ahead)] |= cells[tuple(behind)]
+            grown[tuple(behind)] |= cells[tuple(ahead)]
+        cells = grown
+    return Grid.from_cells(cells, field.lo, field.voxel, lo, voxel, bricks)
 
 
 def resample(old: Grid, rows: np.ndarray, new: Grid, start: int = 0, stop: int | None = None) -> np.ndarray:

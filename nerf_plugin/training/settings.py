@@ -37,6 +37,7 @@ class Settings:
         not counting those nearer to the camera than this fraction of the distance to the subject.
     ring: pixels around masks that are trained on; outside: fraction of all others that is.
     hull_resolution: of the first carving, which finds the box. seed: of everything random.
+    raw_shift: what is added to raw density, where a field that is trained on decides it and not alpha_start.
     """
 
     levels: tuple[Level, ...]
@@ -65,6 +66,7 @@ class Settings:
     outside: float = 0.03
     seed: int = 0
     hull_resolution: int = field(default=96)
+    raw_shift: float | None = None
 
     @property
     def rounds(self) -> int:
@@ -81,6 +83,21 @@ class Settings:
         explained, and half the density rate, which keeps fog from forming."""
         levels = tuple(replace(level, rays=min(131072, 2 * level.rays)) for level in self.levels)
         return replace(self, levels=levels, rate_sigma=self.rate_sigma / 2)
+
+    def going_on(self, raw_shift: float) -> Settings:
+        """The last level alone, for a field that is trained: rates begin at a third and end at half of what they
+        would, for what is learned is not to be thrown about. A dozen rounds at least: the first ones of an optimiser
+        without memory cost quality."""
+        last = self.levels[-1]
+        return replace(
+            self,
+            levels=(replace(last, rounds=max(12, last.rounds)),),
+            raw_shift=raw_shift,
+            rate_sigma=self.rate_sigma * 0.3,
+            rate_color=self.rate_color * 0.3,
+            rate_end=self.rate_end / 0.6,
+            distortion_start=0.0,
+        )
 
     def scaled(self, factor: float) -> Settings:
         """The same run with `factor` times the rounds (at least one each)."""

@@ -57,7 +57,9 @@ def density(settings: Settings, box: np.ndarray) -> float:
 
 
 def shift(settings: Settings) -> float:
-    """What is added to raw density so that raw 0 is `alpha_start` over one voxel of the first grid."""
+    """What is added to raw density: raw 0 is `alpha_start` over one voxel of the first grid, unless settings say."""
+    if settings.raw_shift is not None:
+        return settings.raw_shift
     depth = -np.log1p(-settings.alpha_start) * settings.levels[0].resolution / settings.reference
     return float(np.log(np.expm1(depth)))
 

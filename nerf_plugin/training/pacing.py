@@ -1,0 +1,97 @@
+"""Fitting a run into a budget of seconds: the plan is shortened or lengthened, never cut.
+
+Learning rates fall over the whole run and most of the quality comes with the last of them, so a run that is simply
+stopped has wasted its budget. Instead the number of rounds of the levels is chosen anew after every round, from what
+rounds have cost so far, so that the run with its falling rates ends when the time does. A budget far below what the
+preset needs drops fine levels rather than train all of them hardly at all; one far above lengthens the run, up to
+`MOST` times the preset.
+
+All is plain data and a function of it. The seconds come from whoever plans (`stages.training`), who commits them with
+the stage's state; a run that is taken up again goes on with what it had left.
+
+The book of a run: {"spent": seconds so far, "at": the clock when the present stage was planned, "seconds": of the last
+few rounds of this level, "between": seconds of the last step between levels}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import median
+from typing import Any
+
+from nerf_plugin.training.settings import Level, Settings
+
+MOST = 4.0
+LEAST = 0.3
+"""A level that is not begun is dropped when less than this fraction of the preset's rounds would fit."""
+GROWTH = 0.7
+"""A ray costs this power of the resolution more in a finer level, until it is measured."""
+BETWEEN = 0.5
+"""Seconds of a step between levels, until it is measured."""
+STALL = 30.0
+"""A stage counts no more seconds than this and ten times what it should take: nobody worked while all was down."""
+KEPT = 5
+
+Book = dict[str, Any]
+
+
+def open_book(now: float) -> Book:
+    """The book of a run that begins now."""
+    return {"spent": 0.0, "at": now, "seconds": [], "between": 0.0}
+
+
+def note(book: Book, phase: str, now: float) -> Book:
+    """The book after a stage of `phase` that was planned at book["at"]."""
+    book = dict(book)
+    usual = median(book["seconds"]) if book["seconds"] else 0.0
+    seconds = min(max(0.0, now - book["at"]), STALL + 10 * usual)
+    book["spent"] += seconds
+    book["at"] = now
+    if phase == "round":
+        book["seconds"] = [*book["seconds"], seconds][-KEPT:]
+    elif phase == "grid":
+        book["between"] = seconds
+    elif phase == "rows":
+        book["between"] += seconds
+        book["seconds"] = []
+    return book
+
+
+def refit(settings: Settings, levels: Sequence[Level], level: int, done: int, book: Book, budget: float) -> list[Level]:
+    """The levels of a run that fits its budget.
+
+    settings: of the preset. levels: as planned now (a beginning of the preset's, with other numbers of rounds). level,
+    done: the level at work, and its rounds that are done. With no rounds to go by, the plan stays.
+    """
+    if len(book["seconds"]) < 2 or done < 2:
+        return list(levels)
+    cost = median(book["seconds"])
+    left = budget - book["spent"]
+    wanted = settings.levels
+    if done >= levels[level].rounds and level + 1 < len(levels):
+        return list(levels)  # the level is over: its rounds are not reopened
+    if left < 0.5 * cost:
+        return [*levels[:level], replace(levels[level], rounds=done)]
+    per_ray = cost / levels[level].rays
+    begun = min(1.0, done / levels[level].rounds)
+    here = wanted[level].rounds * (1 - begun) * cost
+    between = book["between"] or BETWEEN
+    count = len(levels)
+    while True:
+        later = range(level + 1, count)
+        work = here + sum(
+            wanted[i].rounds * wanted[i].rays * per_ray * (wanted[i].resolution / wanted[level].resolution) ** GROWTH
+            for i in later
+        )
+        spare = left - between * len(later)
+        factor = min(MOST, spare / work) if work > 0 else MOST
+        if factor >= LEAST or count == level + 1:
+            break
+        count -= 1
+    factor = max(factor, 0.0)
+    rest = wanted[level].rounds * (1 - begun) * factor
+    if count == level + 1:
+        rest = min(left / cost, rest if work > 0 else 0)
+    now = replace(levels[level], rounds=max(done, done + round(rest)))
+    return [*levels[:level], now, *(replace(wanted[i], rounds=max(1, round(wanted[i].rounds * factor))) for i in later)]

@@ -1,0 +1,156 @@
+"""What the options of the nerf job change: size of photos, photos without masks, a budget of time, a field to go on
+from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mapreduce import BadInput, BadParameters, run
+from nerf_plugin.datasets import load
+from nerf_plugin.field import Field
+from nerf_plugin.job import Nerf, seconds_of
+from nerf_plugin.stages.training import TrainingStages
+from tests.nerf_plugin.captures import ball
+
+SMALL: dict[str, Any] = {"preset": "draft", "effort": 0.12, "resolution": 32, "faces": 500, "texture": 64}
+QUICK = SMALL | {"turntable": 0}
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return ball(tmp_path_factory.mktemp("ball"), size=96, views=24)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return ball(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="module")
+def first(capture: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return run(Nerf(capture, tmp_path_factory.mktemp("first") / "out", **QUICK), engine="inline")
+
+
+def field_of(result: Any) -> Path:
+    return next(a.path for a in result.artifacts if a.path.name == "field.daf")
+
+
+def digest(result: Any) -> str:
+    return hashlib.sha256(field_of(result).read_bytes()).hexdigest()
+
+
+def opaque(folder: Path, size: int = 48) -> Path:
+    """The capture before a grey background: no alpha."""
+    ball(folder, size=size)
+    for photo in folder.glob("*/*.png"):
+        image = np.asarray(Image.open(photo)).astype(float)
+        grey = image[..., :3] * image[..., 3:] / 255 + 128 * (1 - image[..., 3:] / 255)
+        Image.fromarray(grey.astype(np.uint8)).save(photo)
+    return folder
+
+
+def test_large_photos_are_halved_until_they_are_not(tmp_path: Path) -> None:
+    folder = ball(tmp_path / "ball", views=3, test_views=1)
+    for photo in folder.glob("*/*.png"):
+        Image.open(photo).resize((2400, 2400)).save(photo, compress_level=1)
+    job = Nerf(folder, tmp_path / "out")
+    assert {view.camera.width for view in job.capture.views} == {600}
+    assert [view["camera"]["width"] for view in job.test_views()] == [600]
+    assert Nerf(folder, tmp_path / "out", scale=0.1).capture.views[0].camera.width == 240
+    assert Nerf(folder, tmp_path / "out", scale=1).capture.views[0].camera.width == 2400
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_a_reduced_photo_shows_what_the_whole_one_shows(tmp_path: Path, suffix: str) -> None:
+    folder = opaque(tmp_path / "ball", size=200)
+    path = folder / "train" / f"000.{suffix}"
+    Image.open(folder / "train" / "000.png").save(path, quality=95)
+    view = load(folder).views[0]
+    lens = replace(view.camera, distortion=(0.08, -0.02, 1e-3, -1e-3))
+    view = replace(view, path=path, lens=lens, camera=lens.pinhole())
+    whole, half = view.image(), view.scaled(0.5).image()
+    box = whole.reshape(100, 2, 100, 2, 4).astype(float).mean((1, 3))
+    assert half.shape == (100, 100, 4)
+    assert np.abs(half - box).mean() < 2.0
+
+
+def test_photos_without_masks_are_learned_meshed_and_measured(tmp_path: Path) -> None:
+    job = Nerf(opaque(tmp_path / "ball"), tmp_path / "out", **QUICK)
+    assert job.settings.rate_sigma < Nerf(ball(tmp_path / "masked"), tmp_path / "out", **QUICK).settings.rate_sigma
+    result = run(job, engine="inline")
+    assert np.isfinite(result.value["psnr"]) and len(result.value) > 3 and field_of(result).exists()
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("", 0), ("90", 90), ("60s", 60), ("1.5m", 90), ("1h", 3600)])
+def test_a_time_in_words(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-3s", "5 weeks", "s"])
+def test_no_time_is_refused_before_anything_runs(small: Path, tmp_path: Path, text: str) -> None:
+    with pytest.raises((BadInput, BadParameters), match="time_budget"):
+        run(Nerf(small, tmp_path / "out", time_budget=text), engine="inline")
+
+
+class Clock:
+    """Tells a time that passes by so many seconds whenever it is read: each stage of training takes one reading."""
+
+    def __init__(self, step: float):
+        self.now, self.step, self.read = 0.0, step, 0
+
+    def __call__(self) -> float:
+        self.read += 1
+        self.now += self.step
+        return self.now
+
+
+@pytest.mark.parametrize("budget", [10, 20])
+def test_training_ends_with_its_budget(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: int
+) -> None:
+    clock = Clock(0.5)
+    monkeypatch.setattr(TrainingStages, "clock", clock)
+    result = run(Nerf(small, tmp_path / "out", time_budget=f"{budget}s", **QUICK | {"effort": 0.25}), engine="inline")
+    assert 0.85 * budget <= clock.now <= budget + 2
+    assert field_of(result).exists()
+
+
+def test_a_budget_works_with_worker_processes(small: Path, tmp_path: Path) -> None:
+    result = run(Nerf(small, tmp_path / "out", time_budget="2s", **QUICK), engine="local", workers=2)
+    assert np.isfinite(result.value["psnr"]) and field_of(result).exists()
+
+
+def test_going_on_from_a_field_makes_it_better(first: Any, capture: Path, tmp_path: Path) -> None:
+    more = QUICK | {"start": field_of(first), "effort": 0.25}
+    result = run(Nerf(capture, tmp_path / "out", **more), engine="inline")
+    assert result.value["psnr"] > first.value["psnr"]
+    for workers in (1, 3):
+        again = run(Nerf(capture, tmp_path / f"out{workers}", **more), engine="local", workers=workers)
+        assert digest(again) == digest(result)
+
+
+def test_going_on_for_a_single_round_spoils_nothing(first: Any, capture: Path, tmp_path: Path) -> None:
+    result = run(Nerf(capture, tmp_path / "out", **QUICK | {"start": field_of(first), "effort": 0.01}), engine="inline")
+    assert result.value["psnr"] > first.value["psnr"] - 0.05
+
+
+def test_going_on_at_another_resolution(first: Any, capture: Path, tmp_path: Path) -> None:
+    more = QUICK | {"preset": "standard", "start": field_of(first), "effort": 0.1}
+    result = run(Nerf(capture, tmp_path / "out", **more), engine="inline")
+    assert Field.load(field_of(result)).voxel < 0.6 * Field.load(field_of(first)).voxel
+    assert result.value["psnr"] > first.value["psnr"] - 0.05
+
+
+def test_what_is_no_field_is_refused_before_anything_runs(capture: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"nothing\.daf does not exist"):
+        run(Nerf(capture, tmp_path / "out", start=tmp_path / "nothing.daf"), engine="inline")
+    (tmp_path / "junk.daf").write_bytes(b"junk")
+    with pytest.raises(BadInput, match=r"junk\.daf.*not a DAF radiance field"):
+        run(Nerf(capture, tmp_path / "out", start=tmp_path / "junk.daf"), engine="inline")

@@ -1,0 +1,75 @@
+"""A run fitted into a budget: it ends in time whatever rounds cost, with its rates fallen."""
+
+import pytest
+
+from nerf_plugin.training import PRESETS, Level, Settings, plan
+from nerf_plugin.training.pacing import MOST, note, open_book, refit
+
+
+def simulate(settings: Settings, budget: float, per_ray: float, between: float = 0.3, slow_after: int = 10**9):
+    """Seconds and rounds of a run whose rounds cost so much a ray, three times as much from round `slow_after` on."""
+    now, levels, level, number = 0.0, list(settings.levels), 0, 0
+    book = note(open_book(now), "prepare", now := now + 1.0)
+    last_rate = 1.0
+    while True:
+        for phase in ("grid", "rows"):
+            book = note(book, phase, now := now + between / 2)
+        while True:
+            planned = plan(Settings(tuple(levels)), number, 20)
+            assert planned.level == level
+            last_rate = planned.rate_sigma / settings.rate_sigma
+            spec = levels[level]
+            now += spec.rays * per_ray * (spec.resolution / 64) ** 0.7 * (3 if number >= slow_after else 1)
+            book = note(book, "round", now)
+            number += 1
+            done = number - sum(spec.rounds for spec in levels[:level])
+            levels = refit(settings, levels, level, done, book, budget)
+            if number >= sum(spec.rounds for spec in levels):
+                return now, number, last_rate, levels
+            if done >= levels[level].rounds:
+                level += 1
+                break
+
+
+@pytest.mark.parametrize("per_ray", [4e-6, 16e-6])
+@pytest.mark.parametrize("share", [0.2, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("preset", ["draft", "standard", "fine"])
+def test_a_run_ends_in_time_with_its_rates_fallen(preset: str, share: float, per_ray: float) -> None:
+    settings = PRESETS[preset]
+    whole = simulate(settings, 1e9, per_ray)[0] / MOST
+    budget = share * whole
+    seconds, _, rate, _ = simulate(settings, budget, per_ray)
+    assert 0.85 * budget < seconds < 1.05 * budget + 0.5
+    assert rate < 1.25 * settings.rate_end
+
+
+def test_a_machine_that_slows_down_is_noticed() -> None:
+    settings = PRESETS["standard"]
+    budget = simulate(settings, 1e9, 1e-6)[0] / MOST
+    seconds, _, rate, _ = simulate(settings, budget, 1e-6, slow_after=60)
+    assert seconds < 1.05 * budget + 0.5 and rate < 1.25 * settings.rate_end
+
+
+def test_a_large_budget_lengthens_the_run_up_to_a_bound() -> None:
+    settings = PRESETS["draft"]
+    _, rounds, _, levels = simulate(settings, 1e9, 1e-6)
+    assert 0.95 * MOST * settings.rounds < rounds <= MOST * settings.rounds + 2
+    assert len(levels) == len(settings.levels)
+
+
+def test_a_small_budget_drops_fine_levels() -> None:
+    settings = PRESETS["fine"]
+    whole = simulate(settings, 1e9, 1e-6)[0] / MOST
+    assert len(simulate(settings, 0.05 * whole, 1e-6)[3]) < len(settings.levels)
+
+
+def test_hours_in_which_nobody_worked_do_not_count() -> None:
+    book = open_book(0.0)
+    for now in (1.0, 2.0, 3.0):
+        book = note(book, "round", now)
+    assert note(book, "round", 1e6)["spent"] < 60
+
+
+def test_a_plan_stays_until_rounds_were_measured() -> None:
+    levels = [Level(64, 40, 16384), Level(128, 48, 49152)]
+    assert refit(PRESETS["draft"], levels, 0, 1, note(open_book(0.0), "round", 1.0), 5.0) == levels
