@@ -1,10 +1,10 @@
 """Texture coordinates: charts found in chunks of the surface by xatlas, then packed together.
 
 xatlas takes more than linear time to find charts (a million faces take half a day, jpcy/xatlas #36), so the surface
-is cut into chunks of a few thousand faces, each charted on its own as a map task; packing all charts into one square
-is quick. The cut is a fixed halving of space, not of work by workers. Charts do not cross it, which costs some seams;
-the bake makes them invisible, as the colour of a texel depends on the place on the surface alone and not on its
-chart.
+is cut into chunks of a thousand faces, each charted on its own as a map task; packing all charts into one square is
+quick. (A head of 100,000 faces: 14 CPU s with chunks of 4000, 11 with 2000, 6 with 1000 or 500.) The cut is a fixed
+halving of space, not of work by workers. Charts do not cross it, which costs some seams; the bake makes them
+invisible, as the colour of a texel depends on the place on the surface alone and not on its chart.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from nerf_plugin.mesh.surface import Mesh, MeshError
 
-CHUNK = 4000
+CHUNK = 1000
 
 
 @dataclass(frozen=True)
