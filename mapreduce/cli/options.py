@@ -21,7 +21,7 @@ from click.shell_completion import CompletionItem
 from .. import params
 from ..job import Job
 
-RESERVED = frozenset({"engine", "workers", "priority", "json", "as_json", "quiet", "help", "coordinator"})
+RESERVED = frozenset({"engine", "workers", "state", "priority", "json", "as_json", "quiet", "help", "coordinator"})
 
 
 class Value(click.ParamType):

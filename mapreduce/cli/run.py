@@ -83,6 +83,10 @@ run.running = [
         help="Where to run: in this process, in worker processes of this machine, on a cluster.",
     ),
     click.Option(["--workers"], type=click.IntRange(1, 1024), help="Worker processes of the local engine."),
+    click.Option(
+        ["--state"], type=click.Path(file_okay=False),
+        help="Folder in which the local engine keeps an unfinished job; the same command goes on with it.",
+    ),
     click.Option(["--seed"], type=click.IntRange(0, 2**63 - 1), help="Seed of all that is random in the job."),
     click.Option(["--priority"], type=int, default=0, help="On a cluster: jobs of higher priority go first."),
     click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object: status, value, artifacts and more."),
@@ -99,9 +103,18 @@ def _run(cls: type[Job], values: dict[str, Any], running: dict[str, Any]) -> Non
         values, seed = values | {"seed": seed}, None
     job = params.validate(cls, values, lax=True)
     options: dict[str, Any] = {"priority": running["priority"]} if "://" in engine else {}
-    with interruptible(), progress.display(cls.name, quiet=running["quiet"]) as shown:
+    says = "stopping; the same command goes on from here" if running["state"] else "cancelling"
+    with interruptible(says), progress.display(cls.name, quiet=running["quiet"]) as shown:
         try:
-            result = run_job(job, engine, workers=running["workers"], seed=seed, on_update=shown.update, **options)
+            result = run_job(
+                job,
+                engine,
+                workers=running["workers"],
+                seed=seed,
+                on_update=shown.update,
+                state=running["state"],
+                **options,
+            )
         except (DafError, KeyboardInterrupt):
             raise
         except Exception as error:
@@ -151,7 +164,7 @@ submit.body = _submit
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
+def interruptible(says: str = "cancelling") -> Iterator[None]:
     """The first Ctrl-C (or SIGTERM) raises KeyboardInterrupt, so that the engine cancels what runs; a later one ends at
     once. What comes within half a second is the same one again: `timeout` and other wrappers deliver it twice."""
     asked = 0.0
@@ -161,7 +174,7 @@ def interruptible() -> Iterator[None]:
         now = time.monotonic()
         if not asked:
             asked = now
-            click.echo("\ndaf: cancelling; Ctrl-C again leaves at once", err=True)
+            click.echo(f"\ndaf: {says}; Ctrl-C again leaves at once", err=True)
             raise KeyboardInterrupt
         if now - asked > 0.5:
             os.write(2, b"\x1b[?25h\n" if os.isatty(2) else b"")

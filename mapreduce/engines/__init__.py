@@ -22,6 +22,7 @@ def run(
     workers: int | None = None,
     seed: int | None = None,
     on_update: Callable[[Update], None] | None = None,
+    state: str | None = None,
     **options: Any,
 ) -> Result:
     """Run a job to its end: `run(WordCount(paths=["book.txt"]), engine="inline")`.
@@ -33,6 +34,7 @@ def run(
         workers: worker processes of the local engine; by default as many as there are processors.
         seed: instead of the job's own.
         on_update: called with every `Update` of the job's progress.
+        state: folder of the local engine in which an unfinished job is kept; the same call goes on with it.
         options: handed to the engine's `run`; `priority` for a cluster.
 
     Raises:
@@ -45,11 +47,11 @@ def run(
     job.check()
     if not isinstance(engine, str):
         return _on(engine, job, seed, on_update, options)
-    with open_engine(engine, workers) as opened:
+    with open_engine(engine, workers, state) as opened:
         return _on(opened, job, seed, on_update, options)
 
 
-def open_engine(engine: str, workers: int | None = None) -> Any:
+def open_engine(engine: str, workers: int | None = None, state: str | None = None) -> Any:
     """The engine that a name or endpoint means: a context manager with `run(job, seed=, on_update=) -> Result`.
 
     Raises:
@@ -57,6 +59,8 @@ def open_engine(engine: str, workers: int | None = None) -> Any:
     """
     if workers is not None and (engine != "local" or workers < 1):
         raise BadParameters(f"workers={workers}: the local engine takes a number from 1; the others take none")
+    if state is not None and engine != "local":
+        raise BadParameters("state: only the local engine keeps its jobs in a folder; a coordinator has a store")
     if engine == "inline":
         from .inline import InlineEngine
 
@@ -64,7 +68,7 @@ def open_engine(engine: str, workers: int | None = None) -> Any:
     if engine == "local":
         from .local import LocalEngine
 
-        return LocalEngine() if workers is None else LocalEngine(workers=workers)
+        return LocalEngine(workers, state=state)
     if is_endpoint(engine):
         from .cluster import ClusterEngine
 

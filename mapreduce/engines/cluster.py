@@ -101,9 +101,10 @@ def follow(
     keep: Any = None,
     check: Callable[[], None] = lambda: None,
     wait_for_type: float = 0.0,
+    cancel: bool = True,
 ) -> Result:
     """Submit a job, wait for its end, and wrap what it left. Whatever interrupts the wait (Ctrl-C, an error of
-    `on_update`) cancels it.
+    `on_update`) cancels it, unless `cancel` says that it waits to be taken up again.
 
     `check` is called now and then and may raise; `wait_for_type` is how many seconds workers have to offer the type.
     """
@@ -117,7 +118,8 @@ def follow(
     except (JobFailed, JobCancelled, Unreachable, EngineFailed):
         raise
     except BaseException as error:
-        client.cancel(number, f"{type(error).__name__} in the submitting program")
+        if cancel:
+            client.cancel(number, f"{type(error).__name__} in the submitting program")
         raise
 
 

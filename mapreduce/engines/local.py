@@ -7,6 +7,8 @@ is started before the first job: only then is it known which job types the worke
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import signal
 import threading
@@ -15,8 +17,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import plugins
+from .. import params, plugins
 from ..client import Client
+from ..errors import BadParameters, JobCancelled, JobFailed
 from ..job import Job, Result
 from ..working.host import DataDirectory
 from ..working.limits import memory_total
@@ -41,6 +44,11 @@ class LocalEngine:
         task_seconds: seconds of one task, 0 for no limit.
         data_dir: where the engine makes its temporary folder; by default in memory, when there is room.
         settings: of the coordinator's scheduler, by name (see `mapreduce.scheduler.settings`).
+        state: a folder in which jobs and their blobs are kept, so that an engine on the same folder goes on with a
+            job that did not end: the same type, parameters and seed mean the same job. One engine at a time.
+
+    Raises:
+        BadParameters: another engine works in `state`, or it holds something else.
     """
 
     def __init__(
@@ -52,6 +60,7 @@ class LocalEngine:
         task_seconds: float = 0.0,
         data_dir: str | Path | None = None,
         settings: Mapping[str, float] | None = None,
+        state: str | Path | None = None,
     ):
         workers = len(os.sched_getaffinity(0)) if workers is None else workers
         if workers < 1:
@@ -63,7 +72,9 @@ class LocalEngine:
         self._settings = dict(settings or {})
         self._offer: dict[str, str] = {}
         self._specs: tuple[str, ...] = ()
-        self._place = _Place(None if data_dir is None else Path(data_dir).absolute())
+        self._kept = state is not None
+        base = None if data_dir is None else Path(data_dir).absolute()
+        self._place = _Place(base) if state is None else _Kept(Path(state).absolute())
         self._crew: Crew | None = None
         self._lock = threading.Lock()
 
@@ -86,7 +97,8 @@ class LocalEngine:
         """Run `job` to its end. `options` are those of `Client.submit`: priority, weight, attempts, task_seconds,
         task_memory.
 
-        Ctrl-C cancels the job. The result's pairs stay readable after the engine is closed, until the Result goes.
+        Ctrl-C cancels the job, unless `state` keeps it. The result's pairs stay readable after the engine is closed,
+        until the Result goes.
 
         Raises:
             BadParameters: a parameter is wrong, or the class is defined where other processes cannot find it.
@@ -97,17 +109,29 @@ class LocalEngine:
         crew = self._crew
         assert crew is not None
         with Client(self.endpoint, patience=START, keys="") as client:
-            return follow(
-                client,
-                job,
-                version,
-                seed,
-                on_update,
-                options,
-                keep=self._place,
-                check=crew.check,
-                wait_for_type=START,
-            )
+            if not self._kept:
+                return follow(
+                    client, job, version, seed, on_update, options, keep=self._place, check=crew.check,
+                    wait_for_type=START,
+                )  # fmt: skip
+            ends = self._ends(job, version, job.seed if seed is None else seed)
+            times = ends.stat().st_size if ends.exists() else 0
+            options["token"] = f"{ends.name}-{times}"
+            try:
+                result = follow(
+                    client, job, version, seed, on_update, options, keep=self._place, check=crew.check,
+                    wait_for_type=START, cancel=False,
+                )  # fmt: skip
+            except (JobFailed, JobCancelled):
+                ends.write_bytes(bytes(times + 1))
+                raise
+            ends.write_bytes(bytes(times + 1))
+            return result
+
+    def _ends(self, job: Job, version: str, seed: int) -> Path:
+        """The file that counts how often this job was run to an end in the engine's folder."""
+        name = f"{type(job).name} {version} {seed} "
+        return self._place.path / f"ended-{hashlib.sha256(name.encode() + params.pack(job)).hexdigest()[:32]}"
 
     def close(self) -> None:
         """End the processes. Blobs go when nobody can ask for them any more."""
@@ -177,3 +201,33 @@ class _Place:
     def closed(self) -> None:
         """The engine ended: its socket goes at once."""
         self.socket.unlink(missing_ok=True)
+
+
+class _Kept(_Place):
+    """A folder that stays: the store and the blobs of jobs that may be taken up again."""
+
+    def __init__(self, path: Path):
+        if path.is_dir() and any(path.iterdir()) and not (path / "store.sqlite").exists():
+            raise BadParameters(f"--state {path} holds something else; give a new folder, or that of an earlier run")
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._engine = os.open(path / "engine.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise BadParameters(f"--state {path} cannot be used: {error.strerror}") from error
+        try:
+            fcntl.flock(self._engine, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._engine)
+            raise BadParameters(f"--state {path}: another run works in it; wait for its end") from error
+        (path / "store.sqlite").touch(mode=0o600)
+        self._directory = DataDirectory(path)
+        self._sockets = DataDirectory()
+        self.path = path
+        self.socket = self._sockets.path / f"c-{os.getpid()}"
+        weakref.finalize(self, self._sockets.close)
+        weakref.finalize(self, self._directory.close)
+
+    def closed(self) -> None:
+        """The engine ended: another may have the folder."""
+        super().closed()
+        os.close(self._engine)
