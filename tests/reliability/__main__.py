@@ -150,10 +150,10 @@ def rejoined() -> list[Row]:
             with LocalEngine(2) as engine:
                 engine.run(Letters(["warm"]))
                 job = Letters(["abc"] * 60, sleep=0.03)
-                calm = engine.run(job).metrics["seconds"]
+                calm = timed(engine, job)
                 timer = threading.Timer(0.4, kill_first, (engine, role))
                 timer.start()
-                extra.append(engine.run(job).metrics["seconds"] - calm)
+                extra.append(timed(engine, job) - calm)
                 timer.join()
         extra.sort()
         text = f"{extra[2]:.2f} s more (median of 5; {extra[0]:.2f} to {extra[-1]:.2f})"
@@ -161,6 +161,13 @@ def rejoined() -> list[Row]:
             (f"a job of 1 s whose {role} is killed half-way", text, "python -m tests.reliability --only rejoin")
         )
     return rows
+
+
+def timed(engine: LocalEngine, job: Letters) -> float:
+    """Seconds by our own clock: the job's are counted by a coordinator that may be another at its end."""
+    began = time.monotonic()
+    engine.run(job)
+    return time.monotonic() - began
 
 
 def kill_first(engine: LocalEngine, role: str) -> None:
