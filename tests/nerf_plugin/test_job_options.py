@@ -81,7 +81,7 @@ def test_a_reduced_photo_shows_what_the_whole_one_shows(tmp_path: Path, suffix: 
     assert np.abs(half - box).mean() < 2.0
 
 
-def test_photos_without_masks_are_learned_meshed_and_measured(tmp_path: Path) -> None:
+def test_photos_without_masks_go_through_all_stages_at_lower_rates(tmp_path: Path) -> None:
     job = Nerf(opaque(tmp_path / "ball"), tmp_path / "out", **QUICK)
     assert job.settings.rate_sigma < Nerf(ball(tmp_path / "masked"), tmp_path / "out", **QUICK).settings.rate_sigma
     result = run(job, engine="inline")

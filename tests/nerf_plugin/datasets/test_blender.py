@@ -70,7 +70,7 @@ def test_a_missing_folder_and_a_missing_transforms_file(scene, tmp_path):
     assert "does not exist" in str(refusal(tmp_path / "nowhere"))
     (scene / "transforms_train.json").unlink()
     assert "transforms_train.json" in str(refusal(scene))
-    assert "no transforms" in str(refusal(scene / "train"))
+    assert "without camera poses" in str(refusal(scene / "train"))
 
 
 def test_a_missing_image(scene):
