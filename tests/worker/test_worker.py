@@ -66,7 +66,7 @@ def test_progress_comes_with_the_heartbeat(coordinator, worker):
 def test_long_tasks_go_to_whichever_slot_is_free(coordinator, worker):
     worker(slots=2)
     coordinator.welcome()
-    naps = [1.5] + [0.15] * 8
+    naps = [6.0] + [0.15] * 8
     coordinator.plan(Naps(naps))
     coordinator.send(m.Assign(1, 0, 1, tuple((index, 1) for index in range(len(naps)))))
     assert sorted(coordinator.results(8, timeout=10)) == list(range(1, 9)), "the short ones pass the long one"
