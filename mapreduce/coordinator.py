@@ -1,8 +1,9 @@
 """Starting a coordinator: in this process (`serve`), or by another program (`python -m mapreduce.coordinator`).
 
-The coordinator itself is in `coordination/`: `loop.py` has the loop, `post.py` sends, `desk.py` answers clients,
-`journal.py` keeps the scheduler's records in the store, `inbound.py` and `outbound.py` translate between messages and
-the scheduler's events and actions. The process loads neither NumPy nor any plugin.
+The coordinator itself is in `coordination/`: `loop.py` has the loop, `admission.py` receives and judges, `post.py`
+sends, `roster.py` deals with workers, `desk.py` with clients, `journal.py` keeps the scheduler's records in the store,
+`inbound.py` and `outbound.py` translate between messages and the scheduler's events and actions. The process loads
+neither NumPy nor any plugin.
 """
 
 from __future__ import annotations

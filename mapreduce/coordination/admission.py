@@ -1,37 +1,112 @@
-"""What each key may say to the coordinator. Roles are kept apart: a worker's key speaks as a worker and nothing else, a
-client's never does, and what a client may do depends on its scopes (see keys.py).
+"""Who is heard: what has come is received, decoded and judged here, before anyone deals with it.
 
-With keys, the owner of a job is the name of the key that submitted it, whatever the submission says; that key may
-watch, explain and cancel it without the scope to do so with others' jobs.
+Without keys whoever reaches the socket is heard. With keys a message has the key that its connection was let in with,
+and what each key may say depends on it: a worker's key speaks as a worker and nothing else, a client's never does, and
+what a client may do depends on its scopes (see keys.py). The owner of a job is then the name of the key that submitted
+it, whatever the submission says; that key may watch, explain and cancel it without the scope to do so with others'
+jobs.
+
+What is not a message, or may not be said, is answered here and counted; none of it reaches the scheduler.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
+import zmq
 
+from .. import __version__
+from ..errors import WireError
 from ..keys import Key
 from ..wire import messages as m
-from ..wire.typed import clip
+from ..wire import sockets
+from ..wire.gate import Gate
+from ..wire.typed import at_coordinator, clip
+from .peers import Peers
+from .post import Post
 
 log = logging.getLogger("daf.coordinator")
+
+BATCH = 512
+"""Messages that one turn takes in at most..."""
+BUDGET = 0.02
+"""...and seconds, so that an answer never waits long for others' messages."""
 
 _FROM_WORKERS = m.FromWorker.__args__
 
 
 class Admission:
-    """Judges messages. `owner` tells whose a job is (None: there is no such job).
+    """Receives from the coordinator's `socket`. `owner` tells whose a job is (None: there is no such job).
 
     Attributes:
         refused: messages that their senders' keys did not cover.
+        malformed: what was no message, or made no sense.
     """
 
-    def __init__(self, owner: Callable[[int], str | None]):
-        self.refused = 0
+    def __init__(
+        self,
+        socket: zmq.Socket[bytes],
+        gate: Gate | None,
+        peers: Peers,
+        post: Post,
+        owner: Callable[[int], str | None],
+    ):
+        self.refused = self.malformed = 0
+        self._socket = socket
+        self._gate = gate
+        self._peers = peers
+        self._post = post
         self._owner = owner
+
+    def arrivals(self, now: float) -> Iterator[tuple[bytes, m.Message]]:
+        """What has come and may be handled, each with its peer; bounded, so that one loud peer cannot keep the others
+        waiting."""
+        for _ in range(BATCH):
+            key: Key | None = None
+            if self._gate is None:
+                frames = sockets.receive(self._socket)
+                if frames is None:
+                    return
+            else:
+                known = self._gate.receive(self._socket)
+                if known is None:
+                    return
+                frames, key = known
+                if key is None:  # its key was taken away while it was connected
+                    continue
+            message = self._judged(frames, key, now)
+            if message is not None:
+                yield frames[0], message
+            if time.monotonic() - now > BUDGET:
+                return
+
+    def _judged(self, frames: list[bytes], key: Key | None, now: float) -> m.Message | None:
+        """The message, unless it is none or may not be said; then its peer has been told."""
+        try:
+            if len(frames) != 2:
+                raise WireError(f"a peer sent {len(frames) - 1} frames where one was due")
+            message = at_coordinator(frames[1])
+        except WireError as error:
+            self.nonsense(frames[0], error, now)
+            return None
+        if key is None:
+            return message
+        message, refusal = self.admit(key, message)
+        if refusal is not None:
+            self._post.say(frames[0], refusal, now)
+        return message
+
+    def nonsense(self, peer: bytes, error: WireError, now: float) -> None:
+        """Not a message: counted, logged now and then, and answered where it does not come from one of our workers."""
+        self.malformed += 1
+        if self.malformed & (self.malformed - 1) == 0:
+            log.warning("malformed message number %d: %s", self.malformed, error)
+        if peer not in self._peers.workers:
+            self._post.say(peer, m.Refused(clip(f"this is daf {__version__}, protocol {m.PROTOCOL}; {error}")), now)
 
     def admit(self, key: Key, message: Any) -> tuple[Any, m.Message | None]:
         """(the message as it may be handled, None), or (None, the answer that says why it may not)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from .. import __version__
 from ..errors import WireError
@@ -29,8 +29,8 @@ _ENDED = frozenset(state.value for state in ENDED)
 
 
 class Desk:
-    """Answers clients. `handle` lets the scheduler handle an event; `refusals` says which workers were turned away and
-    why."""
+    """Answers clients. `handle` lets the scheduler handle an event; `refusals` are the sentences that say which workers
+    were turned away and why."""
 
     def __init__(
         self,
@@ -39,11 +39,13 @@ class Desk:
         journal: Journal,
         peers: Peers,
         post: Post,
+        watching: watchers.Watchers,
         handle: Callable[[ev.Event, float], None],
+        refusals: Mapping[str, str],
     ):
         self.name = name
-        self.refusals: dict[str, str] = {}
-        self.watchers = watchers.Watchers()
+        self.watchers = watching
+        self._refusals = refusals
         self._scheduler = scheduler
         self._journal = journal
         self._peers = peers
@@ -144,7 +146,7 @@ class Desk:
         lines = list(self._scheduler.explain(job, now))
         if self._journal.trouble:
             lines.insert(0, f"nothing is handed out while the store cannot be written: {self._journal.trouble}")
-        return tuple(map(clip, (*lines, *self.refusals.values())))
+        return tuple(map(clip, (*lines, *self._refusals.values())))
 
     def _worker_infos(self) -> tuple[m.WorkerInfo, ...]:
         infos = []

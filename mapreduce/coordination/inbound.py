@@ -19,6 +19,9 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 NOTHING = Output()
 KINDS = (Kind.PLAN, Kind.MAP, Kind.REDUCE, Kind.FINISH)
 
+MAX_SKIPPED = 1_000
+"""Splits of one job that may be set aside: each is listed, with its error."""
+
 Running = tuple[tuple[TaskId, int], ...]
 
 
@@ -118,6 +121,8 @@ def unfit(message: m.Submit) -> str:
         return f"priority is between -1000000 and 1000000, not {message.priority}"
     if not 1 <= message.attempts <= 1_000:
         return f"attempts is between 1 and 1000, not {message.attempts}"
+    if message.skip_bad > MAX_SKIPPED:
+        return f"skip_bad is between 0 and {MAX_SKIPPED}, not {message.skip_bad}"
     if not (math.isfinite(message.task_seconds) and message.task_seconds >= 0):
         return f"task_seconds is 0 (no limit) or more, not {message.task_seconds}"
     return ""
@@ -133,6 +138,6 @@ def submitted(client: bytes, message: m.Submit, at: float) -> ev.Submitted:
         priority=message.priority,
         weight=message.weight,
         owner=message.owner,
-        limits=Limits(message.attempts, message.task_seconds, message.task_memory),
+        limits=Limits(message.attempts, message.task_seconds, message.task_memory, message.skip_bad),
     )
     return ev.Submitted(client, message.token, spec, at)

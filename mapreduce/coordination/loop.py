@@ -10,9 +10,7 @@ What leaves falls in two kinds. Answers that depend on nothing durable (Welcome,
 else waits for the commit. When the store fails (a full disk), it goes on waiting, new submissions are refused with the
 reason, jobs that were acknowledged are kept, and the commit is tried again every second.
 
-A worker is known by its routing id from Hello to its end, which shows in one of four ways: it says Bye; its lease runs
-out; it does not read; or its connection broke (see post.py), which tells of a killed worker within moments rather than
-at the end of its lease.
+What comes passes `admission.py`; `roster.py` deals with workers, `desk.py` with clients, `post.py` sends.
 """
 
 from __future__ import annotations
@@ -25,9 +23,8 @@ import time
 
 import zmq
 
-from .. import __version__
 from ..errors import StoreError, WireError
-from ..keys import Key, Keys
+from ..keys import Keys
 from ..scheduler import events as ev
 from ..scheduler.core import Scheduler
 from ..scheduler.settings import Settings
@@ -36,21 +33,19 @@ from ..store import Store
 from ..wire import messages as m
 from ..wire import sockets
 from ..wire.gate import Gate
-from ..wire.typed import at_coordinator, clip
+from ..wire.typed import clip
 from ..working.host import host_id
-from . import inbound, outbound
+from . import outbound
 from .admission import Admission
 from .desk import Desk
 from .journal import Journal
-from .peers import Peers, WorkerPeer
+from .peers import Peers
 from .post import Post
+from .roster import Roster
+from .watchers import Watchers
 
 log = logging.getLogger("daf.coordinator")
 
-BATCH = 512
-"""Messages that one turn takes in at most..."""
-BUDGET = 0.02
-"""...and seconds, so that an answer never waits long for others' messages."""
 TICK = 0.25
 """Seconds between ticks of the scheduler, fewer where heartbeats are quicker."""
 LATER = 0.05
@@ -59,10 +54,6 @@ RETRY_STORE = 1.0
 """Seconds between attempts to commit to a store that failed."""
 RELEASE = 1.0
 """Seconds that the deletion of blobs waits for a commit that is synced anyhow, before it asks for one."""
-REJOIN = 3.0
-"""Seconds that a restarted coordinator hands nothing out while workers it knew are not back: they hold tasks."""
-REFUSALS = 20
-"""Refused workers that are remembered, for explanations."""
 
 
 class Coordinator:
@@ -86,19 +77,12 @@ class Coordinator:
         self._store = store
         self._stopping = False
         self._accepted: list[ev.Accepted] = []
-        self._beats: dict[bytes, WorkerPeer] = {}
         self._releases: list[ev.Release] = []
         self._release_at = self._retry_at = self._tick_at = self._commit_at = 0.0
-        self._malformed = 0
         now = time.monotonic()
         self.scheduler.restore(self.journal.read(), now)
-        self._awaited = set(self.journal.workers)
-        self._rejoin_until = now + REJOIN
-        if self._awaited:
-            self.scheduler.wait_for_workers(self._rejoin_until)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.gate = Gate(self._context, keys, lambda key: key.role in ("worker", "client")) if keys else None
-        self.admission = Admission(self._owner)
         try:
             self._socket, self.endpoint = sockets.router(self._context, bind, curve=keys.listen() if keys else None)
         except BaseException:
@@ -107,7 +91,11 @@ class Coordinator:
             self._context.term()
             raise
         self.post = Post(self._socket, self.peers, host_id(), self.settings.lease)
-        self.desk = Desk(self.name, self.scheduler, self.journal, self.peers, self.post, self.handle)
+        self.admission = Admission(self._socket, self.gate, self.peers, self.post, self._owner)
+        parts = (self.name, self.scheduler, self.journal, self.peers, self.post)
+        watchers = Watchers()
+        self.roster = Roster(*parts, watchers, self.handle, now)
+        self.desk = Desk(*parts, watchers, self.handle, self.roster.refusals)
         self._hangups = sockets.Hangups(self._socket)
         self._wake, self._woken = socket.socketpair()
         for end in (self._wake, self._woken):
@@ -156,7 +144,11 @@ class Coordinator:
             self._woken.recv(4096)
         if self.gate is not None and self.gate.socket in ready:
             self.gate.serve()
-        self._receive(now)
+        for peer, message in self.admission.arrivals(now):
+            try:
+                self._take(peer, message, now)
+            except WireError as error:
+                self.admission.nonsense(peer, error, now)
         if self._hangups.socket in ready:
             self._hangups.happened()
             self.post.probe(now)
@@ -176,50 +168,12 @@ class Coordinator:
         until = min(tick, self.desk.watchers.deadline() or tick, self.post.probe_at or tick, self._commit_at or tick)
         return until - time.monotonic()
 
-    def _receive(self, now: float) -> None:
-        for _ in range(BATCH):
-            key: Key | None = None
-            if self.gate is None:
-                frames = sockets.receive(self._socket)
-                if frames is None:
-                    return
-            else:
-                known = self.gate.receive(self._socket)
-                if known is None:
-                    return
-                frames, key = known
-                if key is None:  # its key was taken away while it was connected
-                    continue
-            try:
-                if len(frames) != 2:
-                    raise WireError(f"a peer sent {len(frames) - 1} frames where one was due")
-                message = at_coordinator(frames[1])
-                if key is not None:
-                    message, refusal = self.admission.admit(key, message)
-                    if refusal is not None:
-                        self.post.say(frames[0], refusal, now)
-                        continue
-                self._take(frames[0], message, now)
-            except WireError as error:
-                self._on_malformed(frames[0], error, now)
-            if time.monotonic() - now > BUDGET:
-                return
-
     def _owner(self, job: int) -> str | None:
         """Who submitted a job."""
         return self.scheduler.state.jobs[job].spec.owner if job in self.scheduler.state.jobs else None
 
-    def _on_malformed(self, peer: bytes, error: WireError, now: float) -> None:
-        """Not a message: counted, logged now and then, and answered where it does not come from one of our workers."""
-        self._malformed += 1
-        if self._malformed & (self._malformed - 1) == 0:
-            log.warning("malformed message number %d: %s", self._malformed, error)
-        if peer not in self.peers.workers:
-            self.post.say(peer, m.Refused(clip(f"this is daf {__version__}, protocol {m.PROTOCOL}; {error}")), now)
-
     def _tick(self, now: float) -> None:
-        if self._awaited and now >= self._rejoin_until:
-            self._not_back()
+        self.roster.tick(now)
         self._tick_at = now + min(TICK, self.settings.heartbeat / 3)
         self.handle(ev.Tick(), now)
         self.post.retry(now)
@@ -230,106 +184,27 @@ class Coordinator:
         lost, self.post.lost = self.post.lost, []
         for worker, reason in lost:
             if self.peers.workers.get(worker.id) is worker:
-                self._lose(worker, reason, now)
+                self.roster.lose(worker, reason, now)
         gone, self.post.gone = self.post.gone, []
         for client in gone:
             self.desk.forget(client)
-
-    # ------------------------------------------------------------------------------------------------------- workers
 
     def _take(self, peer: bytes, message: m.Message, now: float) -> None:
         """Deal with one message."""
         worker = self.peers.workers.get(peer)
         if worker is not None:
-            worker.suspect = 0.0
-            self._from_worker(worker, message, now)
+            self.roster.take(worker, message, now)
             return
         client = self.peers.clients.get(peer)
         if client is not None:
             self.peers.heard(client, now)
             self.desk.take(client, message, now)
         elif isinstance(message, m.Hello):
-            self._on_hello(peer, message, now)
+            self.roster.join(peer, message, now)
         elif isinstance(message, m.ClientHello):
             self.desk.welcome(peer, message, now)
         elif not isinstance(message, m.Bye):
             self.post.say(peer, m.Reregister(), now)
-
-    def _from_worker(self, worker: WorkerPeer, message: m.Message, now: float) -> None:
-        name = worker.name
-        match message:
-            case m.Results():
-                worker.results += 1
-                self.handle(inbound.results(name, worker.hello.node.name, message), now)
-                self.desk.watchers.progressed(message.job)
-            case m.Beat():
-                worker.memory, worker.progress = message.memory, message.progress
-                self._beats[worker.id] = worker
-                self.handle(ev.Heartbeat(name, inbound.running(message.running)), now)
-                for said in message.progress:
-                    self.desk.watchers.progressed(said.task.job)
-            case m.Planned():
-                worker.results += 1
-                self.handle(inbound.planned(name, message), now)
-            case m.Finished():
-                worker.results += 1
-                self.handle(inbound.finished(name, message), now)
-            case m.Failed():
-                worker.results += 1
-                self.handle(inbound.failed(name, message), now)
-            case m.Draining():
-                self.handle(ev.WorkerDraining(name), now)
-            case m.Bye():
-                self._lose(worker, message.reason or "said goodbye", now)
-            case m.Hello():
-                self._on_hello(worker.id, message, now)
-            case _:
-                raise WireError(f"worker {name} sent a {type(message).__name__}, which only clients send")
-
-    def _on_hello(self, peer: bytes, hello: m.Hello, now: float) -> None:
-        """A worker, perhaps one that was here before under another routing id: then what it still holds moves over to
-        its new name before the old one leaves."""
-        wrong = inbound.difference(hello)
-        refusals = self.desk.refusals
-        refusals.pop(hello.worker, None)
-        if wrong:
-            while len(refusals) >= REFUSALS:
-                del refusals[next(iter(refusals))]
-            refusals[hello.worker] = f"worker {hello.worker} on {hello.node.host} was refused: {wrong}"
-            log.warning("%s", refusals[hello.worker])
-            self.post.say(peer, m.Refused(clip(wrong)), now)
-            return
-        before = [w for w in self.peers.workers.values() if w.id == peer or w.same_process(hello)]
-        worker = WorkerPeer(peer, hello, self.peers.fresh_name(hello.worker))
-        self.peers.add_worker(worker)
-        self.journal.remember_node(hello.node)
-        self.journal.remember_types(hello.plugins)
-        self.post.say(peer, m.Welcome(self.settings.heartbeat, self.settings.lease, self.name), now)
-        log.info("worker %s joined with %d slots, node %s", worker.name, hello.slots, hello.node.name)
-        self.handle(inbound.joined(hello, worker.name), now)
-        for old in before:
-            self._lose(old, "registered anew", now)
-        self.journal.expect_worker(hello.worker)
-        if self._awaited:
-            self._awaited.discard(hello.worker)
-            if not self._awaited:
-                self.scheduler.wait_for_workers(0.0)
-                self._tick_at = now
-
-    def _not_back(self) -> None:
-        """The time to come back is over."""
-        for name in self._awaited:
-            log.warning("worker %s did not come back after the restart", name)
-            self.journal.forget_worker(name)
-        self._awaited.clear()
-
-    def _lose(self, worker: WorkerPeer, reason: str, now: float) -> None:
-        self.peers.drop_worker(worker)
-        if self._beats.get(worker.id) is worker:
-            del self._beats[worker.id]
-        self.journal.forget_worker(worker.hello.worker)
-        log.info("worker %s left: %s", worker.name, reason)
-        self.handle(ev.WorkerLeft(worker.name, reason), now)
 
     # ------------------------------------------------------------------------------------------------------- actions
 
@@ -366,15 +241,12 @@ class Coordinator:
                     keys = tuple([outbound.key(task, attempt) for task, attempt in tasks])
                     self.post.later(self.peers.by_name[worker].id, m.Abort(keys))
             case ev.Expel(worker, reason):
-                if worker in self.peers.by_name:
-                    peer = self.peers.by_name[worker]
-                    log.warning("worker %s is given up: %s", worker, reason)
-                    self.peers.drop_worker(peer)
-                    self.journal.forget_worker(peer.hello.worker)
-                    self.post.later(peer.id, m.Reregister())
+                self.roster.expelled(worker, reason)
             case ev.Release():
                 self._releases.append(action)
                 self._release_at = self._release_at or now + RELEASE
+            case ev.SetAside(task, error):
+                log.warning("map %d of job %d is set aside: %s: %s", task.index, task.job, error.type, error.message)
             case ev.Diverged(task, first, second):
                 log.error(
                     "two attempts of %s gave different bytes (%s on %s, %s on %s): the job type is not deterministic",
@@ -395,18 +267,14 @@ class Coordinator:
             for action in accepted:
                 self.post.say(action.client, m.Accepted(action.token, action.job), now)
             self.post.flush(now)
-        for worker in self._beats.values():
-            if safe:
-                worker.acked = worker.results
-            self.post.say(worker.id, m.Ack(worker.acked), now)
-        self._beats.clear()
+        self.roster.acknowledge(safe, now)
         self.desk.tell_watchers(now)
 
     def _pressing(self, now: float) -> bool:
         """Whether something depends on the records at hand, or they have waited long enough."""
         self._commit_at = self._commit_at or now + LATER
         return bool(
-            self.post.outbox or self._accepted or self._beats or self.journal.pressing or now >= self._commit_at
+            self.post.outbox or self._accepted or self.roster.beats or self.journal.pressing or now >= self._commit_at
         )
 
     def _release(self, now: float) -> None:

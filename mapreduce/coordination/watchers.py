@@ -11,6 +11,8 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from ..scheduler.queries import JobView
 from ..scheduler.table import ENDED
 from ..wire import messages as m
@@ -84,7 +86,8 @@ def update(view: JobView, peers: Peers, nodes: Mapping[str, m.Node]) -> m.Update
     """A job as its watchers see it. `progress` is the share of its stage's tasks that is done, with what running tasks
     say."""
     outputs = tuple(map(outbound.ref, view.outputs))
-    share, note = _progress(view, peers) if view.state not in ENDED else (1.0, "")
+    ended = view.state in ENDED
+    share, note = _progress(view, peers) if not ended else (1.0, "")
     return m.Update(
         job=view.job,
         type=view.spec.type,
@@ -109,12 +112,15 @@ def update(view: JobView, peers: Peers, nodes: Mapping[str, m.Node]) -> m.Update
         whole=view.share[0] + share * (view.share[1] - view.share[0]),
         owner=view.spec.owner,
         priority=view.spec.priority,
+        bad=len(view.skipped),
+        skipped=tuple([m.Skipped(s.stage, s.index, outbound.error(s.error)) for s in view.skipped]) if ended else (),
     )
 
 
 def brief(view: JobView, peers: Peers) -> m.Update:
-    """The same for lists: without the job's value and outputs, which can be large."""
-    return update(dataclasses.replace(view, value=b"", outputs=()), peers, {})
+    """The same for lists: without the job's value, outputs and skipped splits, which can be large."""
+    whole = update(dataclasses.replace(view, value=b"", outputs=()), peers, {})
+    return msgspec.structs.replace(whole, skipped=())
 
 
 def _progress(view: JobView, peers: Peers) -> tuple[float, str]:
