@@ -113,6 +113,7 @@ class Client:
         attempts: int = 3,
         task_seconds: float = 0.0,
         task_memory: int = 0,
+        skip_bad: int = 0,
         token: str = "",
     ) -> int:
         """Run a job; returns its number once the coordinator has it safe.
@@ -124,6 +125,8 @@ class Client:
             priority: jobs of higher priority get workers first; `weight` shares them among equals.
             attempts: how often a task may fail before the job does.
             task_seconds, task_memory: limits of one task, in seconds and bytes; 0: none.
+            skip_bad: how many splits may be set aside: a map task that failed all its attempts then does not fail the
+                job, which goes on as if that split had nothing in it.
             token: names this request; give the same again to ask for the same job after this process was restarted.
 
         Raises:
@@ -143,6 +146,7 @@ class Client:
             attempts=attempts,
             task_seconds=task_seconds,
             task_memory=task_memory,
+            skip_bad=skip_bad,
         )
         answer = self._request(request, lambda r: isinstance(r, m.Accepted) and r.token == request.token)
         return int(answer.job)

@@ -13,7 +13,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
@@ -229,6 +229,19 @@ class Job:
         return Stage(list(self.splits()), reduces=type(self).reduces)
 
 
+@dataclass(frozen=True)
+class Skipped:
+    """A split that was set aside (`skip_bad`): map task `task` of stage `stage`, what it was given, and what its last
+    attempt ended with; `traceback` begins with the user's own frames."""
+
+    stage: int
+    task: int
+    input: str
+    type: str
+    message: str
+    traceback: str = ""
+
+
 @dataclass
 class Result:
     """What a finished job left.
@@ -239,6 +252,7 @@ class Result:
         artifacts: files written by `finish` or handed to `ctx.keep`.
         counters: the job's counters.
         metrics: seconds, tasks, retries and the like.
+        skipped: splits that were set aside; empty unless `skip_bad` allowed it.
     """
 
     job: int
@@ -249,6 +263,7 @@ class Result:
     counters: dict[str, int]
     metrics: dict[str, float]
     _keep: Any = None
+    skipped: tuple[Skipped, ...] = ()
 
     def __iter__(self) -> Iterator[Pair]:
         return iter(self.outputs)
@@ -257,7 +272,8 @@ class Result:
         """Plain data for `--json`: everything but the pairs."""
         files = [{"path": str(a.path), "sha256": a.sha256, "size": a.size} for a in self.artifacts]
         plain = {"job": self.job, "type": self.type, "status": "done", "value": self.value, "artifacts": files}
-        return plain | {"counters": self.counters, "metrics": self.metrics}
+        plain |= {"counters": self.counters, "metrics": self.metrics}
+        return plain | {"skipped": [asdict(skipped) for skipped in self.skipped]}
 
 
 def default_partition(key: Any, partitions: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -21,7 +22,9 @@ def as_json(function: Any) -> Any:
 
 
 def _job(update: Any) -> dict[str, Any]:
-    names = "job type state stage stage_name maps maps_done reduces reduces_done running retries elapsed owner priority"
+    names = (
+        "job type state stage stage_name maps maps_done reduces reduces_done running retries elapsed owner priority bad"
+    )
     about = {name: getattr(update, name) for name in (*names.split(), "note")} | {"counters": dict(update.counters)}
     if update.error is not None:
         about["error"] = {"type": update.error.type, "message": update.error.message, "kind": update.error.kind}
@@ -59,6 +62,7 @@ def jobs(coordinator: str, as_json: bool, limit: int) -> None:
 def watch(job: int, coordinator: str, as_json: bool, quiet: bool) -> None:
     """Follow a job until it ends; Ctrl-C ends the watching, not the job."""
     from ..client import outcome
+    from ..engines.cluster import skipped
     from ..tasks import unpack_value
     from . import output, progress
 
@@ -73,13 +77,16 @@ def watch(job: int, coordinator: str, as_json: bool, quiet: bool) -> None:
             raise
     outcome(update)
     value, files = unpack_value(update.value) if update.value else (None, [])
+    skips = [skipped(item.stage, item.index, item.error) for item in update.skipped]
     if as_json:
         artifacts = [{"path": path, "sha256": digest, "size": count} for path, digest, count in files]
         about = {"job": job, "type": update.type, "status": "done", "value": value, "artifacts": artifacts}
-        output.emit(about | {"counters": dict(update.counters), "metrics": {"seconds": update.elapsed}})
+        about |= {"counters": dict(update.counters), "metrics": {"seconds": update.elapsed}}
+        output.emit(about | {"skipped": [asdict(item) for item in skips]})
         return
     if value is not None:
         output.show(value)
+    output.set_aside(skips, brief=quiet)
     for path, digest, count in files:
         click.echo(f"{path}  {output.size(count)}  sha256 {digest[:16]}…", err=True)
     click.echo(f"job {job} ({update.type}): done in {output.duration(update.elapsed)}", err=True)

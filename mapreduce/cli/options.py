@@ -21,7 +21,9 @@ from click.shell_completion import CompletionItem
 from .. import params
 from ..job import Job
 
-RESERVED = frozenset({"engine", "workers", "state", "priority", "json", "as_json", "quiet", "help", "coordinator"})
+RESERVED = frozenset(
+    {"engine", "workers", "state", "priority", "skip_bad", "json", "as_json", "quiet", "help", "coordinator"}
+)
 
 
 class Value(click.ParamType):

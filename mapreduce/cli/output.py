@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from ..errors import JobCancelled, JobFailed
 from ..job import Result
+
+SHOWN, SHOWN_LINES = 10, 12
+"""Splits that were set aside which are named, and lines of each traceback."""
 
 
 def emit(value: Any) -> None:
@@ -50,13 +54,30 @@ def result(done: Result, as_json: bool, quiet: bool) -> None:
         for key, value in done:
             click.echo(f"{_word(key)}\t{_word(value)}")
     sys.stdout.flush()
+    set_aside(done.skipped, brief=quiet)
     if not quiet:
         for artifact in done.artifacts[:20]:
             click.echo(f"{artifact.path}  {size(artifact.size)}  sha256 {artifact.sha256[:16]}…", err=True)
         if len(done.artifacts) > 20:
             click.echo(f"… and {len(done.artifacts) - 20} files more (--json names all)", err=True)
         counters = "".join(f", {count:,} {name}" for name, count in sorted(done.counters.items()))
-        click.echo(f"{done.type}: done in {duration(done.metrics.get('seconds', 0.0))}{counters}", err=True)
+        bad = f", {len(done.skipped)} set aside" if done.skipped else ""
+        click.echo(f"{done.type}: done in {duration(done.metrics.get('seconds', 0.0))}{bad}{counters}", err=True)
+
+
+def set_aside(skipped: Sequence[Any], brief: bool = False) -> None:
+    """The splits that the result is without: never silent."""
+    if not skipped:
+        return
+    many = len(skipped)
+    click.echo(f"{many} split{'s were' if many > 1 else ' was'} set aside; the result is without them:", err=True)
+    for item in skipped[:SHOWN]:
+        where = f"stage {item.stage}, " if item.stage else ""
+        click.echo(f"  {where}{item.input or f'map {item.task}'}: {item.type}: {item.message}", err=True)
+        for line in () if brief else item.traceback.rstrip().splitlines()[:SHOWN_LINES]:
+            click.echo(f"    {line}", err=True)
+    if many > SHOWN:
+        click.echo(f"  … and {many - SHOWN} more (--json names all)", err=True)
 
 
 def show(value: Any) -> None:

@@ -82,6 +82,8 @@ def sentence(update: Update, pace: Pace) -> str:
         parts.append(f"{duration(pace.left)} left" + ("" if update.whole > 0 else " in this stage"))
     if update.retries:
         parts.append(f"{update.retries} retries")
+    if update.bad:
+        parts.append(f"{update.bad} set aside")
     return ", ".join(parts) + (f" ({update.note})" if update.note else "") + f" [{duration(update.elapsed)}]"
 
 
@@ -119,7 +121,9 @@ class Bar:
             total=100 if pace.share else None,
             rate=pace.rate,
             left=f"{duration(pace.left)} left" if pace.left is not None and pace.share < 1 else "",
-            note=f"{update.retries} retries " * bool(update.retries) + update.note,
+            note=f"{update.retries} retries " * bool(update.retries)
+            + f"{update.bad} set aside " * bool(update.bad)
+            + update.note,
         )
 
 

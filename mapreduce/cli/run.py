@@ -89,6 +89,10 @@ run.running = [
     ),
     click.Option(["--seed"], type=click.IntRange(0, 2**63 - 1), help="Seed of all that is random in the job."),
     click.Option(["--priority"], type=int, default=0, help="On a cluster: jobs of higher priority go first."),
+    click.Option(
+        ["--skip-bad"], type=click.IntRange(0, 1000), default=0, metavar="N",
+        help="Set up to N splits aside whose task fails for good, instead of failing the job; the end lists them.",
+    ),
     click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object: status, value, artifacts and more."),
     click.Option(["--quiet", "-q"], is_flag=True, help="No progress."),
 ]  # fmt: skip
@@ -102,7 +106,9 @@ def _run(cls: type[Job], values: dict[str, Any], running: dict[str, Any]) -> Non
     if seed is not None and "seed" in {field.name for field in params.fields(cls)}:
         values, seed = values | {"seed": seed}, None
     job = params.validate(cls, values, lax=True)
-    options: dict[str, Any] = {"priority": running["priority"]} if "://" in engine else {}
+    options: dict[str, Any] = {"skip_bad": running["skip_bad"]}
+    if "://" in engine:
+        options["priority"] = running["priority"]
     says = "stopping; the same command goes on from here" if running["state"] else "cancelling"
     with interruptible(says), progress.display(cls.name, quiet=running["quiet"]) as shown:
         try:
@@ -139,7 +145,7 @@ def submit() -> None:
     """
 
 
-submit.running = [COORDINATOR, *(o for o in run.running if o.name in ("seed", "priority", "as_json"))]
+submit.running = [COORDINATOR, *(o for o in run.running if o.name in ("seed", "priority", "skip_bad", "as_json"))]
 
 
 def _submit(cls: type[Job], values: dict[str, Any], running: dict[str, Any]) -> None:
@@ -156,6 +162,7 @@ def _submit(cls: type[Job], values: dict[str, Any], running: dict[str, Any]) -> 
             version=plugins.version(cls.name),
             seed=job.seed if seed is None else seed,
             priority=running["priority"],
+            skip_bad=running["skip_bad"],
         )
     emit({"job": number, "status": "submitted"}) if running["as_json"] else click.echo(number)
 

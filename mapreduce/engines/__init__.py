@@ -35,7 +35,8 @@ def run(
         seed: instead of the job's own.
         on_update: called with every `Update` of the job's progress.
         state: folder of the local engine in which an unfinished job is kept; the same call goes on with it.
-        options: handed to the engine's `run`; `priority` for a cluster.
+        options: handed to the engine's `run`: `skip_bad` (how many splits may be set aside because their task failed
+            for good), and what `Client.submit` takes.
 
     Raises:
         BadParameters, BadInput: what the job was given cannot be used.

@@ -21,7 +21,7 @@ from ..blobs import BlobStore, Reader
 from ..blobserver import Fetcher
 from ..client import Client
 from ..errors import EngineFailed, JobCancelled, JobFailed, Refused, TimedOut, UnknownJobType, Unreachable
-from ..job import Artifact, Job, Result
+from ..job import Artifact, Job, Result, Skipped
 from ..keys import Keys
 from ..wire.messages import Update
 from ..working.host import host_id
@@ -56,7 +56,7 @@ class ClusterEngine:
 
     def run(self, job: Job, *, seed: int | None = None, on_update: OnUpdate | None = None, **options: Any) -> Result:
         """Run `job` to its end. `options` are those of `Client.submit`: priority, weight, attempts, task_seconds,
-        task_memory.
+        task_memory, skip_bad.
 
         Ctrl-C cancels the job.
 
@@ -157,8 +157,14 @@ def result_of(update: Update, keep: Any = None, keys: Keys | None = None) -> Res
     artifacts = [Artifact(Path(path), digest, size) for path, digest, size in files]
     metrics = {"seconds": update.elapsed, "stages": update.stage, "retries": update.retries}
     return Result(
-        update.job, update.type, value, outputs, artifacts, dict(update.counters), metrics, _keep=(keep, cache)
-    )
+        update.job, update.type, value, outputs, artifacts, dict(update.counters), metrics, (keep, cache),
+        tuple([skipped(item.stage, item.index, item.error) for item in update.skipped]),
+    )  # fmt: skip
+
+
+def skipped(stage: int, index: int, error: Any) -> Skipped:
+    """A split that was set aside, as the Result lists it. `error` has the fields of scheduler.model.TaskError."""
+    return Skipped(stage, index, error.input, error.type, error.message, error.traceback)
 
 
 class _Cache:

@@ -7,6 +7,7 @@ through the codec and the shuffle here too, so what cannot be sent or merged is 
 
 from __future__ import annotations
 
+import reprlib
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from typing import Any
 
 from .. import tasks
 from ..blobs import BlobStore, Reader
-from ..job import Artifact, Job, Result
+from ..job import Artifact, Job, Result, Skipped
 from ..wire.messages import Ref, Update
 
 OnUpdate = Callable[[Update], None]
@@ -30,16 +31,32 @@ class InlineEngine:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def run(self, job: Job, *, seed: int | None = None, on_update: OnUpdate | None = None, **_: Any) -> Result:
-        """Run `job` to its end. Errors of the job's own methods come through as they are."""
+    def run(
+        self,
+        job: Job,
+        *,
+        seed: int | None = None,
+        on_update: OnUpdate | None = None,
+        skip_bad: int = 0,
+        **_: Any,
+    ) -> Result:
+        """Run `job` to its end. Errors of the job's own methods come through as they are, but for those of the first
+        `skip_bad` splits whose map raises: they are set aside."""
         folder = tempfile.TemporaryDirectory(prefix="daf-inline-")
-        return _Run(job, job.seed if seed is None else seed, folder, on_update).run()
+        return _Run(job, job.seed if seed is None else seed, folder, on_update, skip_bad).run()
 
 
 class _Run:
     """One job on its way through its stages."""
 
-    def __init__(self, job: Job, seed: int, folder: tempfile.TemporaryDirectory[str], on_update: OnUpdate | None):
+    def __init__(
+        self,
+        job: Job,
+        seed: int,
+        folder: tempfile.TemporaryDirectory[str],
+        on_update: OnUpdate | None,
+        skip_bad: int,
+    ):
         root = Path(folder.name)
         store = BlobStore(root / "blobs")
         self._env = tasks.Env(job, 1, seed, store, Reader(store, "inline"), root / "scratch", report=self._report)
@@ -48,6 +65,7 @@ class _Run:
         self._counters: dict[str, int] = {}
         self._started = time.time()
         self._tasks = 0
+        self._skip_bad, self._skipped = skip_bad, list[Skipped]()
         self._stage = (0, "", 0, 0, (0.0, 0.0))
         self._done = [0, 0]
         self._units: set[tuple[int, int]] = set()
@@ -68,19 +86,34 @@ class _Run:
         outputs = tasks.outputs_of(env.reader, env.job_id, [] if previous is None else previous.outputs)
         metrics = {"seconds": time.time() - self._started, "tasks": self._tasks, "stages": number, "retries": 0}
         self._tell("done")
-        return Result(1, type(env.job).name, value, outputs, artifacts, self._counters, metrics, _keep=self._folder)
+        told = (value, outputs, artifacts, self._counters, metrics, self._folder, tuple(self._skipped))
+        return Result(1, type(env.job).name, *told)
 
     def _run_stage(self, number: int, plan: tasks.Plan) -> tasks.Previous:
         env = self._env
         self._stage, self._done = (number, plan.name, plan.maps, plan.reduces, plan.share), [0, 0]
         stage = tasks.LoadedStage(env, number, plan.setup, plan.inputs, plan.splits, plan.reduces)
-        maps = [self._count(0, tasks.run_map(env, stage, index)) for index in range(plan.maps)]
+        maps = [self._count(0, self._map(stage, index)) for index in range(plan.maps)]
         outputs: list[Ref | None] = []
         for partition in range(plan.reduces):
             result = self._count(1, tasks.run_reduce(env, stage, partition, _segments(number, partition, maps)))
             outputs.append(Ref(result.hash, result.size, env.node, number, tasks.REDUCE) if result.hash else None)
         env.store.release(env.job_id, [(number, tasks.MAP)])
         return tasks.Previous(number, plan.setup, plan.inputs, outputs, self._counters)
+
+    def _map(self, stage: tasks.LoadedStage, index: int) -> tasks.TaskResult:
+        """One map task, or nothing where its split is set aside."""
+        try:
+            return tasks.run_map(self._env, stage, index)
+        except Exception as error:
+            if len(self._skipped) >= self._skip_bad:
+                raise
+            from ..working.failure import of_exception
+            from .cluster import skipped
+
+            text = f"map {index}: {reprlib.repr(stage.split(index))}"
+            self._skipped.append(skipped(stage.number, index, of_exception(error, text=text)))
+            return tasks.TaskResult(b"", 0, (), {})
 
     def _forget(self, number: int, inputs: tuple[Ref, ...]) -> None:
         """Delete what earlier stages left, but for what stage `number` was given."""

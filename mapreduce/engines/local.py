@@ -95,7 +95,7 @@ class LocalEngine:
 
     def run(self, job: Job, *, seed: int | None = None, on_update: OnUpdate | None = None, **options: Any) -> Result:
         """Run `job` to its end. `options` are those of `Client.submit`: priority, weight, attempts, task_seconds,
-        task_memory.
+        task_memory, skip_bad.
 
         Ctrl-C cancels the job, unless `state` keeps it. The result's pairs stay readable after the engine is closed,
         until the Result goes.

@@ -231,6 +231,14 @@ class Diverged:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAside:
+    """A map task failed all its attempts, and its job goes on without its split. Logged; watchers are told."""
+
+    task: TaskId
+    error: TaskError
+
+
+@dataclass(frozen=True, slots=True)
 class Counters:
     """A snapshot for watchers: progress of one job. Not emitted by the scheduler, which answers `snapshot(job)` when
     asked."""
@@ -239,4 +247,4 @@ class Counters:
     values: dict[str, int] = field(default_factory=dict)
 
 
-Action = Accepted | Rejected | Assign | Abort | Expel | Release | Persist | JobChanged | Diverged | Counters
+Action = Accepted | Rejected | Assign | Abort | Expel | Release | Persist | JobChanged | Diverged | SetAside | Counters

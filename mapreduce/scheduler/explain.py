@@ -12,13 +12,15 @@ from .state import State
 
 _NAME = {Kind.PLAN: "plan", Kind.MAP: "map", Kind.REDUCE: "reduce", Kind.FINISH: "finish"}
 _ATTEMPT = 0xFFFF
+SHOWN = 5
+"""Splits that were set aside which are named."""
 
 
 def explain(s: State, job: Job, now: float) -> list[str]:
     """Sentences, most important first; never empty."""
     phase = job.open
     if job.ended or phase is None:
-        return [_ended(job)]
+        return [_ended(job), *_skipped(job)]
     lines = [_where(job, phase)]
     lines.extend(_blocked(s, job, now))
     if phase.ready and not job.blocked:
@@ -126,6 +128,16 @@ def _running(s: State, phase: Phase, now: float) -> str:
     )
 
 
+def _skipped(job: Job) -> list[str]:
+    """The splits that were set aside, a few of them by name."""
+    skips = job.skipped()
+    lines = [f"{len(skips)} of {job.spec.limits.skip_bad} splits that may be set aside are"] if skips else []
+    for stage, index, error in skips[:SHOWN]:
+        what = error.input or f"map {index}"
+        lines.append(f"set aside in stage {stage}: {what}: {error.type}: {error.message}"[:400])
+    return lines + ([f"... and {len(skips) - SHOWN} more"] if len(skips) > SHOWN else [])
+
+
 def _troubles(job: Job) -> list[str]:
     lines = []
     for phase in job.phases():
@@ -140,6 +152,7 @@ def _troubles(job: Job) -> list[str]:
         what += [f"could not read its input {worst.input_losses} times"] if worst.input_losses else []
         others = f"; {len(charged) - 1} more had trouble" if len(charged) > 1 else ""
         lines.append(f"{_NAME[phase.kind]} {index} " + " and ".join(what) + others)
+    lines.extend(_skipped(job))
     if job.rewinds:
         lines.append(f"started over {job.rewinds} times because nodes were lost with what it reads")
     return lines

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import accumulate
 
-from .model import JobSpec, JobState, Kind, Output, StagePlan, TaskError
+from .model import JobSpec, JobState, Kind, Output, Skip, StagePlan, TaskError
 from .phase import Phase
 from .table import ENDED, JobEvent, next_job_state
 
@@ -81,6 +81,7 @@ class Job:
         self.kept: Stage | None = None  # the first stage, while it is planned again for its splits
         self.totals: Counts = {}
         self.extra: Counts = {}  # of the last PLAN and of FINISH
+        self.set_aside: list[Skip] = []  # of the stages before `stage`
         self.fence, self.since = fence, fence if since is None else since
         self.retries = self.rewinds = 0
         self.blocked: dict[str, None] = {}  # nodes whose return the job waits for
@@ -163,6 +164,12 @@ class Job:
         add_counts(total, self.extra)
         return total
 
+    def skipped(self) -> tuple[Skip, ...]:
+        """The map tasks that were set aside so far, in order."""
+        at = self.stage
+        here = sorted(at.maps.skipped.items()) if at is not None else ()
+        return (*self.set_aside, *(Skip(at.number, index, error) for index, error in here if at is not None))
+
     def plan_of(self, stage: int) -> StagePlan | None:
         if self.stage is not None and self.stage.number == stage:
             return self.stage.plan
@@ -210,7 +217,7 @@ class Job:
             self._control(Kind.FINISH, number)
             return
         self.move(JobEvent.PLANNED)
-        before, self.totals = self.stage, self.counters()
+        before, self.totals, self.set_aside = self.stage, self.counters(), list(self.skipped())
         self.stage, self.control, self.since = Stage(self.id, number, plan, self.fence, since), None, since
         self.last_control = {}
         self.units.update({(number, Kind.MAP): None, (number, Kind.REDUCE): None})
@@ -267,7 +274,7 @@ class Job:
         first = self.stage is not None and self.stage.number == 0
         self.kept = self.stage if first else None
         self.stage = self.ahead = None
-        self.totals, self.extra = {}, {}
+        self.totals, self.extra, self.set_aside = {}, {}, []
         self.blocked, self.units = {}, {}
         self.fence = self.since = fence
         self.rewinds += 1
@@ -282,7 +289,7 @@ class Job:
         """Done, failed or cancelled; the caller has aborted all attempts. Only what people ask of an ended job is
         kept."""
         self.move(event)
-        self.totals, self.extra = self.counters(), {}
+        self.totals, self.extra, self.set_aside = self.counters(), {}, list(self.skipped())
         if event is JobEvent.FINISHED and self.stage is not None:
             self.outputs = tuple(output for output in self.stage.reduces.outputs if output is not None)
         self.elapsed = now - self.began

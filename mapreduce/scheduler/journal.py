@@ -93,6 +93,16 @@ class Charged:
 
 
 @dataclass(frozen=True, slots=True)
+class Skipped:
+    """A map task was set aside. Those of earlier stages are said again where the journal is trimmed."""
+
+    job: int
+    stage: int
+    index: int
+    error: TaskError
+
+
+@dataclass(frozen=True, slots=True)
 class Rewound:
     """The job starts over."""
 
@@ -132,7 +142,7 @@ class Forgotten:
     job: int
 
 
-Record = Mark | Admitted | Planned | Done | Lost | Charged | Rewound | Ended | Trimmed | Forgotten
+Record = Mark | Admitted | Planned | Done | Lost | Charged | Skipped | Rewound | Ended | Trimmed | Forgotten
 
 # ------------------------------------------------------------------------------------------------------------- packing
 
@@ -154,7 +164,7 @@ def _spec(s: Sequence[Any]) -> JobSpec:
 
 
 def _pack_spec(s: JobSpec) -> tuple[Any, ...]:
-    limits = (s.limits.attempts, s.limits.task_seconds, s.limits.task_memory)
+    limits = (s.limits.attempts, s.limits.task_seconds, s.limits.task_memory, s.limits.skip_bad)
     return (s.id, s.type, s.params, s.version, s.seed, s.priority, s.weight, s.owner, limits)
 
 
@@ -210,6 +220,11 @@ _FORMS: dict[str, tuple[type, Callable[[Any], tuple[Any, ...]], Callable[[Sequen
         lambda f: Lost(f[0], f[1], tuple(f[2]), tuple(f[3])),
     ),
     "charged": (Charged, lambda r: (r.job, r.stage, r.kind, r.index, r.worker, r.attempt), lambda f: Charged(*f)),
+    "skipped": (
+        Skipped,
+        lambda r: (r.job, r.stage, r.index, _pack_error(r.error)),
+        lambda f: Skipped(f[0], f[1], f[2], TaskError(*f[3])),
+    ),
     "rewound": (Rewound, lambda r: (r.job, r.fence, r.rewinds), lambda f: Rewound(*f)),
     "ended": (Ended, _pack_ended, _ended),
     "trimmed": (Trimmed, lambda r: (r.job,), lambda f: Trimmed(*f)),

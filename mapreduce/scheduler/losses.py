@@ -10,7 +10,8 @@ input names the nodes. A node without workers is then given up at once, unless t
 for the rest of the grace. A node with workers is believed once (the network has moods), and not twice. What a task
 reports about a node is old news if it started before the node was last given up.
 
-Failures count against the task, up to the job's own limit; losses count apart, up to a higher one, so a bad task
+Failures count against the task, up to the job's own limit; what happens then is the job's choice, too: it fails, or a
+split is set aside (`Limits.skip_bad`). Losses count apart, up to a higher one, so a bad task
 cannot kill workers for ever and a bad day of the cluster does not look like a bad task.
 """
 
@@ -19,9 +20,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from . import progress
-from .events import Abort, Expel, Heartbeat, TaskFailed, WorkerDraining, WorkerJoined, WorkerLeft
+from .events import Abort, Expel, Heartbeat, SetAside, TaskFailed, WorkerDraining, WorkerJoined, WorkerLeft
 from .jobs import Job
-from .journal import Charged, Lost, Rewound, Trimmed
+from .journal import Charged, Lost, Rewound, Skipped, Trimmed
 from .model import JobState, Kind, TaskError, TaskId
 from .phase import DONE, FENCE_SHIFT, RUNNING, Phase
 from .state import State
@@ -190,10 +191,42 @@ def failed(s: State, worker: Worker, event: TaskFailed) -> None:
         s.persist(Charged(job.id, phase.stage, phase.kind, index, worker.name, event.attempt))
         s.return_attempt(worker, phase, index)
         if charge.failures >= job.spec.limits.attempts:
-            progress.end(s, job, JobEvent.FAILED, error=replace(event.error, worker=worker.name))
+            give_up(s, job, phase, index, replace(event.error, worker=worker.name))
             return
     s.policy.update(job)
     s.fresh = True
+
+
+def give_up(s: State, job: Job, phase: Phase, index: int, error: TaskError) -> None:
+    """A task failed all its attempts: set it aside, where the job lets so many splits go, or end the job."""
+    allowed, already = job.spec.limits.skip_bad, len(job.skipped())
+    if phase.kind is not Kind.MAP or already >= allowed:
+        if already:
+            splits = f"{already} split{'s' if already > 1 else ''}"
+            error = replace(error, message=f"{error.message} ({splits} had been set aside before, {allowed} may be)")
+        progress.end(s, job, JobEvent.FAILED, error=error)
+        return
+    for worker in s.fleet:
+        if index in worker.held.get(phase, ()):  # a backup attempt, which cannot fare better
+            s.out.append(Abort(worker.name, ((phase.id(index), worker.attempt(phase, index)),)))
+            s.return_attempt(worker, phase, index)
+    short = replace(
+        error,
+        message=error.message[:2000],
+        traceback=error.traceback[:4000],
+        input=error.input[:1000],
+        log=error.log[-1000:],
+    )
+    phase.skip(index, short)
+    job.tell(f"map {index} of stage {phase.stage} is set aside: {error.type}")
+    s.persist(Skipped(job.id, phase.stage, index, short))
+    s.out.append(SetAside(phase.id(index), short))
+    s.fresh = True
+    if phase.complete:
+        progress.settle(s, job)
+    else:
+        s.changed(job)
+        s.policy.update(job)
 
 
 def input_lost(s: State, job: Job, nodes: tuple[str, ...], since: float) -> None:

@@ -84,11 +84,13 @@ class StagePlan:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one job may use. Seconds and bytes; 0 means no limit."""
+    """What one job may use. Seconds and bytes; 0 means no limit. `skip_bad` is how many splits may be set aside: a map
+    task that failed all its attempts then counts as one that left nothing, and the job goes on without it."""
 
     attempts: int = 3
     task_seconds: float = 0.0
     task_memory: int = 0
+    skip_bad: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,3 +144,11 @@ class TaskError:
     signal: int | None = None
     peak_memory: int = 0
     log: str = ""
+
+
+class Skip(NamedTuple):
+    """A map task that was set aside, and the error of its last attempt."""
+
+    stage: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
+    error: TaskError

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
-from .model import NOTHING, Kind, Output, TaskId, TaskState
+from .model import NOTHING, Kind, Output, TaskError, TaskId, TaskState
 from .table import TASK, IllegalTransition, TaskEvent, next_task_state, translation
 
 FENCE_SHIFT = 16
@@ -70,6 +70,7 @@ class Phase:
         "running",
         "seconds",
         "since",
+        "skipped",
         "stage",
         "states",
     )
@@ -88,6 +89,7 @@ class Phase:
         self.redone: set[int] = set()  # tasks whose counters are counted already
         self.backups: dict[int, int] = {}  # second attempts that run: index -> attempt
         self.retired: dict[int, int] = {}  # numbers above `attempts` that were given out once
+        self.skipped: dict[int, TaskError] = {}  # tasks that were set aside, with their last errors
         self.seconds = 0.0  # how long a task takes, as seen from here; 0: not known yet
 
     def __repr__(self) -> str:
@@ -209,6 +211,14 @@ class Phase:
         self.outputs[index] = output if output.blob is not None else NOTHING
         self.running -= 1
         self.done += 1
+
+    def skip(self, index: int, error: TaskError) -> None:
+        """Set a task aside that no worker holds: it is done, and left nothing."""
+        self.move(index, TaskEvent.SET_ASIDE)
+        self.ready -= 1
+        self.done += 1
+        self.outputs[index] = NOTHING
+        self.skipped[index] = error
 
     def restore(self, index: int, output: Output) -> None:
         """The journal says that the task is done."""

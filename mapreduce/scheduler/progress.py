@@ -13,8 +13,8 @@ from dataclasses import replace
 from . import dispatch
 from .events import Accepted, CancelRequested, Diverged, FinishDone, PlanDone, Rejected, Release, Submitted, TasksDone
 from .jobs import Job, Stage, add_counts
-from .journal import Admitted, Done, Ended, Forgotten, Lost, Planned, Trimmed
-from .model import NOTHING, JobState, Kind, Output, StagePlan, TaskError
+from .journal import Admitted, Done, Ended, Forgotten, Lost, Planned, Skipped, Trimmed
+from .model import NOTHING, JobState, Kind, Output, Skip, StagePlan, TaskError
 from .phase import Phase
 from .state import State
 from .table import JobEvent
@@ -121,7 +121,7 @@ def tasks_done(s: State, worker: Worker, event: TasksDone) -> None:
 
 def late(s: State, phase: Phase, index: int, output: Output) -> None:
     """A result that does not count: if the task is done, both must be the same bytes."""
-    first = phase.outputs[index] if 0 <= index < phase.count else None
+    first = phase.outputs[index] if 0 <= index < phase.count and index not in phase.skipped else None
     if (
         first is not None
         and (first.blob, first.sizes) != (output.blob, output.sizes)
@@ -176,7 +176,7 @@ def plan_done(s: State, worker: Worker, event: PlanDone) -> None:
     job.planned(plan, job.fence)
     add_counts(job.extra if plan.last else job.totals, event.counters or {})
     if not plan.last:
-        s.persist(Trimmed(job.id))
+        trim(s, job, job.set_aside)
     s.persist(Planned(job.id, task.stage, plan, job.fence, dict(job.extra if plan.last else job.totals), job.rewinds))
     if kept is not None and job.stage is not None and job.stage.maps is kept.maps:
         commit_again(s, job, kept)
@@ -199,13 +199,15 @@ def commit_again(s: State, job: Job, stage: Stage) -> None:
     """The journal was trimmed with the plan: say again what is done. Tasks that were done and lost are said to be
     both, because their counters are in."""
     counters = stage.counters
+    for index, error in stage.maps.skipped.items():  # first: once all reduces are said to be done, no map is open
+        s.persist(Skipped(job.id, stage.number, index, error))
     lost: list[tuple[int, ...]] = []
     for phase in (stage.maps, stage.reduces):
         again = sorted(index for index in phase.redone if phase.outputs[index] is None)
         lost.append(tuple(again))
         nodes: dict[str, list[int]] = {"": again} if again else {}
         for index, output in enumerate(phase.outputs):
-            if output is not None:
+            if output is not None and index not in phase.skipped:
                 nodes.setdefault(output.node if output.blob is not None else "", []).append(index)
         for node, indexes in nodes.items():
             outputs = [phase.outputs[index] or NOTHING for index in indexes] if node else []
@@ -275,7 +277,7 @@ def end(s: State, job: Job, event: JobEvent, error: TaskError | None = None, rea
         s.stop(phase)
     job.error, job.reason = error, reason
     job.end(event, s.now, number)
-    s.persist(Trimmed(job.id))
+    trim(s, job, job.set_aside)
     elapsed = job.elapsed or 0.0
     told = (job.value, error, reason, job.totals, job.outputs, elapsed, job.retries, job.rewinds)
     s.persist(Ended(job.id, job.state, number, *told))
@@ -288,6 +290,13 @@ def end(s: State, job: Job, event: JobEvent, error: TaskError | None = None, rea
     s.fresh = True
     while len(s.ended) > s.settings.keep_ended:
         forget(s, s.jobs[next(iter(s.ended))])
+
+
+def trim(s: State, job: Job, skips: list[Skip]) -> None:
+    """The journal may forget what the job's stages did, but for what was set aside."""
+    s.persist(Trimmed(job.id))
+    for skip in skips:
+        s.persist(Skipped(job.id, *skip))
 
 
 def forget(s: State, job: Job) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from . import explain as _explain
 from .jobs import Job
-from .model import JobSpec, JobState, Output, StagePlan, TaskError
+from .model import JobSpec, JobState, Output, Skip, StagePlan, TaskError
 from .state import State
 
 
@@ -48,6 +48,7 @@ class JobView:
     error: TaskError | None
     reason: str
     outputs: tuple[Output, ...]
+    skipped: tuple[Skip, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,4 +156,5 @@ def view(job: Job, now: float) -> JobView:
         error=job.error,
         reason=job.reason,
         outputs=job.outputs,
+        skipped=job.skipped(),
     )

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .jobs import Job, add_counts
-from .journal import Admitted, Charged, Done, Ended, Forgotten, Lost, Mark, Planned, Record, Rewound, Trimmed
-from .model import NOTHING, JobState, Kind, Output
+from .journal import Admitted, Charged, Done, Ended, Forgotten, Lost, Mark, Planned, Record, Rewound, Skipped, Trimmed
+from .model import NOTHING, JobState, Kind, Output, Skip
 from .state import State
 from .table import JobEvent
 
@@ -81,6 +81,8 @@ def apply(s: State, record: Record, now: float) -> None:
             job.extra = dict(record.totals)
         else:
             job.totals = dict(record.totals)
+    elif isinstance(record, Skipped) and (job.stage is None or job.stage.number != record.stage):
+        job.set_aside.append(Skip(record.stage, record.index, record.error))
     elif isinstance(record, Rewound):
         job.since, job.rewinds = record.fence, record.rewinds
         job.start_at(0)
@@ -96,7 +98,7 @@ def apply(s: State, record: Record, now: float) -> None:
         apply_task(job, record)
 
 
-def apply_task(job: Job, record: Done | Lost | Charged) -> None:
+def apply_task(job: Job, record: Done | Lost | Charged | Skipped) -> None:
     """Something happened to tasks of the current stage."""
     if isinstance(record, Charged):
         phase = job.phase(record.stage, record.kind)
@@ -110,6 +112,11 @@ def apply_task(job: Job, record: Done | Lost | Charged) -> None:
     stage = job.stage
     if stage is None or stage.number != record.stage:
         raise ValueError(f"the journal has {record!r:.120}, but {job!r} is not at that stage; the store is damaged")
+    if isinstance(record, Skipped):
+        stage.maps.skip(record.index, record.error)
+        if stage.maps.complete:
+            job.settle()
+        return
     if isinstance(record, Lost):
         job.lose(list(record.maps), list(record.reduces))
         return

@@ -17,7 +17,8 @@ job goes straight from mapping to planning.
 A task waits while its phase is closed and is ready while it is open. `returned` is the end of an attempt without a
 result, for whatever reason; `adopted` is a worker that comes back (after a lost connection, or to a restarted
 coordinator) with the attempt still in its hands. A backup attempt of a running task does not change its state: it
-stays running until one result is accepted or the last attempt returned.
+stays running until one result is accepted or the last attempt returned. A map task that failed too often is `set
+aside` where its job allows it: done, and nothing came of it.
 
 The tasks of a phase are one byte each, and a phase of a million opens and closes by translating the bytes
 (`translation`). The picture in the docs is drawn from these tables: `python -m mapreduce.scheduler.diagram >
@@ -53,6 +54,7 @@ class TaskEvent(StrEnum):
     DONE = "result accepted"
     RETURNED = "returned"
     OUTPUT_LOST = "output lost"
+    SET_ASIDE = "set aside"
 
 
 J, E = JobState, JobEvent
@@ -96,7 +98,7 @@ T, V = TaskState, TaskEvent
 
 TASK: dict[TaskState, dict[TaskEvent, TaskState]] = {
     T.WAITING: {V.OPENED: T.READY, V.ADOPTED: T.RUNNING},
-    T.READY: {V.CLOSED: T.WAITING, V.ASSIGNED: T.RUNNING, V.ADOPTED: T.RUNNING},
+    T.READY: {V.CLOSED: T.WAITING, V.ASSIGNED: T.RUNNING, V.ADOPTED: T.RUNNING, V.SET_ASIDE: T.DONE},
     T.RUNNING: {V.DONE: T.DONE, V.RETURNED: T.READY},
     T.DONE: {V.OUTPUT_LOST: T.WAITING},
 }

@@ -298,6 +298,7 @@ class Submit(Message, tag="submit"):
     attempts: int = 3
     task_seconds: float = 0.0
     task_memory: Count = 0
+    skip_bad: Count = 0
 
 
 class Cancel(Message, tag="cancel"):
@@ -356,9 +357,18 @@ class Rejected(Message, tag="rejected"):
     retry_after: float = 0.0
 
 
+class Skipped(Part):
+    """A split that was set aside: map task `index` of a stage, and the error of its last attempt."""
+
+    stage: Count
+    index: Count
+    error: Error
+
+
 class Update(Message, tag="update"):
     """Where a job is. `outputs` (once it is done): the last stage's reduce outputs in partition order (None: empty),
-    and the nodes that hold them."""
+    and the nodes that hold them. `bad` counts the splits that were set aside so far; once the job has ended, `skipped`
+    names them."""
 
     job: Count
     type: Name
@@ -383,6 +393,8 @@ class Update(Message, tag="update"):
     whole: float = 0.0
     owner: Name = ""
     priority: int = 0
+    bad: Count = 0
+    skipped: tuple[Skipped, ...] = ()
 
 
 class Jobs(Message, tag="joblist"):

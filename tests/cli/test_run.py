@@ -30,6 +30,39 @@ def test_json_is_one_object_with_everything(daf: Daf, book: Path, tmp_path: Path
     assert about["metrics"]["seconds"] > 0
 
 
+FUSSY = """
+    from dataclasses import dataclass
+    from mapreduce import Job
+
+
+    @dataclass
+    class Fussy(Job):
+        texts: list[str]
+
+        def splits(self):
+            return self.texts
+
+        def map(self, split, ctx):
+            if split == "bad":
+                raise ValueError("this text is bad")
+            yield split, 1
+"""
+
+
+@pytest.mark.parametrize("engine", ["inline", "local"])
+def test_splits_that_were_set_aside_are_named_at_the_end(daf: Daf, tmp_path: Path, engine: str) -> None:
+    (tmp_path / "fussy.py").write_text(textwrap.dedent(FUSSY))
+    command = ("run", "fussy.py", "to", "bad", "be", "--engine", engine)
+    done = daf(*command, "--skip-bad", "1")
+    assert (done.returncode, sorted(done.stdout.split("\n"))) == (0, ["", "be\t1", "to\t1"])
+    assert "1 split was set aside; the result is without them" in done.stderr
+    assert "map 1: 'bad': ValueError: this text is bad" in done.stderr and "fussy.py" in done.stderr
+    assert "1 set aside" in done.stderr.splitlines()[-1]
+    about = one_object(daf(*command, "--skip-bad", "1", "--json", "--quiet").stdout)
+    assert [(item["task"], item["message"]) for item in about["skipped"]] == [(1, "this text is bad")]
+    assert daf(*command).returncode == 4
+
+
 def test_quiet_leaves_stderr_alone(daf: Daf, book: Path) -> None:
     assert daf("run", "wordcount", book, "--engine", "inline", "--quiet").stderr == ""
 

@@ -93,6 +93,7 @@ class Ledger:
         self.done: dict[int, set[tuple[int, int, int]]] = {}
         self.numbers: dict[TaskId, int] = {}
         self.ended: set[int] = set()
+        self.skipped: dict[int, set[tuple[int, int, int]]] = {}
         self.floors: dict[int, int] = {}
 
     def take(self, record: journal.Record) -> None:
@@ -113,6 +114,12 @@ class Ledger:
                 key = (record.stage, record.kind, index)
                 require(key not in done, "one accepted result a task", record.job, key)
                 done.add(key)
+        elif isinstance(record, journal.Skipped):
+            key = (record.stage, int(Kind.MAP), record.index)
+            again = key in self.skipped.setdefault(record.job, set())
+            require(again or key not in done, "what is done is not set aside", record.job, key)
+            done.add(key)
+            self.skipped[record.job].add(key)
         elif isinstance(record, journal.Lost):
             for kind, indexes in ((int(Kind.MAP), record.maps), (int(Kind.REDUCE), record.reduces)):
                 for index in indexes:
@@ -120,6 +127,7 @@ class Ledger:
                     done.discard((record.stage, kind, index))
         elif isinstance(record, journal.Rewound):
             done.clear()
+            self.skipped.pop(record.job, None)
             self.floors[record.job] = record.fence << 16
         elif isinstance(record, journal.Ended):
             self.ended.add(record.job)

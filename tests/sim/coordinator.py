@@ -175,6 +175,9 @@ class Coordinator:
                     sends.append((worker, worker.name, "release", (action.job, action.units)))
         elif isinstance(action, ev.Accepted):
             sends.append((self.client_heard, action.client, action.job))
+        elif isinstance(action, ev.SetAside):
+            shape = self.shapes[scheduler.spec(action.task.job).params]
+            require(action.task[1:] in shape.bad, "only splits that cannot work are set aside", action)
         elif isinstance(action, ev.Diverged):
             raise Wrong(f"a deterministic job diverged: {action}")
         elif isinstance(action, ev.Rejected):
@@ -290,6 +293,7 @@ def digest(scheduler: Scheduler) -> list[Any]:
             for phase in job.phases()
         ]
         ends = (job.value, job.error, job.reason, job.outputs) if job.ended else ()
+        ends = (*ends, job.skipped())
         units = () if job.ended else sorted(job.units)
         found.append(
             (job.spec, job.token, job.at, job.state, job.number, phases, job.counters(), job.rewinds, ends, units)

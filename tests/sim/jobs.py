@@ -29,7 +29,7 @@ def mix(*parts: object) -> bytes:
 class Shape:
     """`stages` are (maps, reduces, what it shares): nothing, the last stage's outputs, or those and what that stage
     shared. `flaky` says how often a task fails before it works, `poison` the task that always fails, `killer` the one
-    that always takes its worker along."""
+    that always takes its worker along; `bad` are maps that always fail too, of which `skip_bad` may be set aside."""
 
     seed: int
     type: str
@@ -38,6 +38,13 @@ class Shape:
     poison: Key | None = None
     killer: Key | None = None
     slow: float = 0.05
+    bad: frozenset[Key] = frozenset()
+    skip_bad: int = 0
+
+    @property
+    def doomed(self) -> bool:
+        """More splits are bad than may be set aside."""
+        return len(self.bad) > self.skip_bad
 
     def seconds(self, key: Key, rng: random.Random) -> float:
         """How long an attempt takes; one in thirty is a straggler."""
@@ -69,7 +76,19 @@ def draw(seed: int, type: str, rng: random.Random) -> Shape:
     flaky = {key: rng.choice((1, 2, 2)) for key in keys if rng.random() < often}
     poison = rng.choice(keys) if rng.random() < 0.04 else None
     killer = rng.choice(keys) if poison is None and rng.random() < 0.02 else None
-    return Shape(seed, type, tuple(stages), flaky, poison, killer, rng.choice((0.01, 0.05, 0.05, 0.2)))
+    bad, skip_bad = draw_bad(random.Random(f"bad {seed}"), [key for key in keys if key != killer])
+    if poison is not None and poison[1] == MAP:
+        bad, poison = bad | {poison}, None
+    return Shape(seed, type, tuple(stages), flaky, poison, killer, rng.choice((0.01, 0.05, 0.05, 0.2)), bad, skip_bad)
+
+
+def draw_bad(rng: random.Random, keys: Sequence[Key]) -> tuple[frozenset[Key], int]:
+    """Splits that cannot be worked on, in one job of five, and how many the job lets go: mostly enough."""
+    maps = [key for key in keys if key[1] == MAP]
+    if not maps or rng.random() < 0.8:
+        return frozenset(), rng.choice((0, 0, 2))
+    bad = frozenset(rng.sample(maps, min(len(maps), rng.choice((1, 1, 2, 4)))))
+    return bad, max(0, len(bad) + rng.choice((-1, 0, 0, 0, 2)))
 
 
 # ---------------------------------------------------------------------------------------------------------- the tasks
@@ -127,6 +146,7 @@ class Truth:
     counters: dict[str, int] = field(default_factory=dict)
     segments: dict[tuple[int, int], list[tuple[int, bytes]]] = field(default_factory=dict)
     tasks: int = 0
+    skipped: list[tuple[int, int]] = field(default_factory=list)
 
 
 def sequential(shape: Shape) -> Truth:
@@ -144,8 +164,15 @@ def sequential(shape: Shape) -> Truth:
             truth.tasks += 1
             return truth
         setup, counters, inputs = planned.setup, {}, shared
-        maps = [map_task(shape, stage, i, setup, planned.splits, inputs) for i in range(planned.maps)]
+        bad = [i for i in range(planned.maps) if (stage, MAP, i) in shape.bad]
+        truth.skipped += [(stage, i) for i in bad]
+        maps = [
+            [b""] * planned.reduces if i in bad else map_task(shape, stage, i, setup, planned.splits, inputs)
+            for i in range(planned.maps)
+        ]
         for i in range(planned.maps):
+            if i in bad:
+                continue
             for name, n in (map_counters(stage, i) or {}).items():
                 counters[name] = counters.get(name, 0) + n
                 truth.counters[name] = truth.counters.get(name, 0) + n

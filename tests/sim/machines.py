@@ -191,7 +191,7 @@ class Worker:
             self.die()
             return
         tries = self.coordinator.tries
-        if where == shape.poison or tries.get(task, 0) < shape.flaky.get(where, 0):
+        if where == shape.poison or where in shape.bad or tries.get(task, 0) < shape.flaky.get(where, 0):
             tries[task] = tries.get(task, 0) + 1
             error = TaskError("exception", "ValueError", f"planted in {tuple(map(int, where))}")
             self.deliver(task, key[1], lambda name: ev.TaskFailed(name, task, key[1], error))

@@ -64,8 +64,9 @@ class Schedule:
         self.coordinator.shapes[params] = shape
         self.world.note("job", params, shape)
         return JobSpec(
-            0, type, params, "1", 0, rng.choice((0, 0, 0, 5)), rng.choice((1.0, 1.0, 3.0)), "", Limits(attempts=3)
-        )
+            0, type, params, "1", 0, rng.choice((0, 0, 0, 5)), rng.choice((1.0, 1.0, 3.0)), "",
+            Limits(attempts=3, skip_bad=shape.skip_bad),
+        )  # fmt: skip
 
     def submit(self, client: bytes, spec: JobSpec) -> None:
         """Ask until there is an answer, and never again after."""
@@ -172,12 +173,18 @@ class Schedule:
             if view.state is JobState.FAILED:
                 assert view.error is not None
                 planted = shape.poison is not None and str(shape.poison) in view.error.message
+                planted |= shape.doomed and any(str(key) in view.error.message for key in shape.bad)
                 killed = view.error.type == "WorkerLost" and any(s.killer for s in coordinator.shapes.values())
                 require(planted or killed, "jobs fail only for their own faults", view.error, shape)
                 continue
             require(
                 shape.poison is None and shape.killer is None, "a task that cannot work does not end well", view, shape
             )
+            require(not shape.doomed, "no more splits are set aside than may be", view, shape)
+            told = [(skip.stage, skip.index) for skip in view.skipped]
+            require(told == truth.skipped, "what was set aside is listed, in order", told, truth.skipped)
+            for stage, index, error in view.skipped:
+                require(str((stage, 1, index)) in error.message, "each with its own error", stage, index, error)
             require(view.value == truth.value, "the result is what one process computes", view, truth)
             require(
                 view.counters == truth.counters, "counters count accepted attempts once", view.counters, truth.counters
@@ -191,7 +198,7 @@ class Schedule:
         shape = coordinator.shapes[coordinator.scheduler.spec(number).params]  # type: ignore[union-attr]
         for task, times in coordinator.executed.items():
             if task.job == number:
-                most = 2 + shape.flaky.get(task[1:], 0)
+                most = 2 + shape.flaky.get(task[1:], 0) + 2 * (task[1:] in shape.bad)
                 require(times <= most, "nothing runs more often than it must", task, times)
 
     def look_again(self) -> None:
