@@ -21,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 
+from .coordination.failpoints import from_environment
 from .coordination.loop import Coordinator
 from .errors import DafError
 from .keys import Keys, chosen
@@ -59,7 +60,7 @@ def serve(
     sockets.check_bind(bind, found is not None)
     store = open_store(store_url)
     try:
-        coordinator = Coordinator(bind, store, settings, keys=found)
+        coordinator = Coordinator(bind, store, settings, keys=found, passing=from_environment())
     except BaseException:
         store.close()
         raise

@@ -38,6 +38,7 @@ from ..working.host import host_id
 from . import outbound
 from .admission import Admission
 from .desk import Desk
+from .failpoints import FailPoints
 from .journal import Journal
 from .peers import Peers
 from .post import Post
@@ -58,7 +59,8 @@ RELEASE = 1.0
 
 class Coordinator:
     """Serves on `bind` with the state in `store`. `run` returns after `stop`, which any thread may call; then `close`.
-    With `keys`, only peers whose keys it knows get in, and each may say what its key's scopes allow.
+    With `keys`, only peers whose keys it knows get in, and each may say what its key's scopes allow. `passing` are a
+    test's fail points.
 
     Raises:
         Insecure: `bind` can be reached from other hosts, and there are no keys.
@@ -67,8 +69,16 @@ class Coordinator:
     """
 
     def __init__(
-        self, bind: str, store: Store, settings: Settings | None = None, *, name: str = "", keys: Keys | None = None
+        self,
+        bind: str,
+        store: Store,
+        settings: Settings | None = None,
+        *,
+        name: str = "",
+        keys: Keys | None = None,
+        passing: FailPoints | None = None,
     ):
+        store.passing = passing
         self.settings = settings or Settings()
         self.name = name or f"{platform.node()[:200]}-{os.getpid()}"
         self.scheduler = Scheduler(self.settings)
@@ -90,7 +100,7 @@ class Coordinator:
                 self.gate.close()
             self._context.term()
             raise
-        self.post = Post(self._socket, self.peers, host_id(), self.settings.lease)
+        self.post = Post(self._socket, self.peers, host_id(), self.settings.lease, passing)
         self.admission = Admission(self._socket, self.gate, self.peers, self.post, self._owner)
         parts = (self.name, self.scheduler, self.journal, self.peers, self.post)
         watchers = Watchers()

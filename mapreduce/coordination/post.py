@@ -17,6 +17,7 @@ from ..wire import messages as m
 from ..wire import sockets
 from ..wire.sockets import Sent
 from ..wire.typed import encode
+from .failpoints import FailPoints
 from .peers import ClientPeer, Peers, WorkerPeer
 
 RECONNECT = 1.5
@@ -36,13 +37,17 @@ class Post:
         peers: who is connected.
         host: id of this host, as workers give it.
         lease: seconds after which a worker that does not read is given up.
+        passing: the fail points, where a test set some.
     """
 
-    def __init__(self, socket: zmq.Socket[bytes], peers: Peers, host: str, lease: float):
+    def __init__(
+        self, socket: zmq.Socket[bytes], peers: Peers, host: str, lease: float, passing: FailPoints | None = None
+    ):
         self._socket = socket
         self._peers = peers
         self._host = host
         self._lease = lease
+        self._passing = passing
         self.outbox: list[tuple[bytes, bytes]] = []
         self.lost: list[tuple[WorkerPeer, str]] = []
         self.gone: list[ClientPeer] = []
@@ -75,7 +80,7 @@ class Post:
         if worker is not None and worker.backlog:
             worker.backlog.append(frames)
             return
-        outcome = sockets.send_to(self._socket, peer, *frames)
+        outcome = self._hand_over(peer, frames)
         if outcome is Sent.YES:
             return
         if worker is not None:
@@ -86,10 +91,18 @@ class Post:
         elif outcome is Sent.GONE and peer in self._peers.clients:
             self.gone.append(self._peers.clients[peer])
 
+    def _hand_over(self, peer: bytes, frames: tuple[bytes, ...]) -> Sent:
+        if self._passing is None:
+            return sockets.send_to(self._socket, peer, *frames)
+        self._passing("send", frames)
+        outcome = sockets.send_to(self._socket, peer, *frames)
+        self._passing("sent", frames)
+        return outcome
+
     def retry(self, now: float) -> None:
         """Try again what workers could not take. Call it a few times a second."""
         for worker in self._peers.workers.values():
-            while worker.backlog and sockets.send_to(self._socket, worker.id, *worker.backlog[0]) is Sent.YES:
+            while worker.backlog and self._hand_over(worker.id, worker.backlog[0]) is Sent.YES:
                 worker.backlog.popleft()
                 worker.stuck, worker.suspect = now, 0.0
             if len(worker.backlog) > BACKLOG or (worker.backlog and now - worker.stuck > self._lease):
@@ -99,7 +112,7 @@ class Post:
         """Find out which workers have no route."""
         self.probe_at = 0.0
         for worker in self._peers.workers.values():
-            outcome = sockets.send_to(self._socket, worker.id, encode(m.Ack(worker.acked)))
+            outcome = self._hand_over(worker.id, (encode(m.Ack(worker.acked)),))
             if outcome is Sent.GONE:
                 self._suspect(worker, now)
             elif outcome is Sent.YES:

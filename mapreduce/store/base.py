@@ -11,14 +11,19 @@ A key keeps the type of its first write until it is deleted. One process at a ti
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 FORMAT = 1
 """Version of what the coordinator keeps in a store. Raised when an older version of DAF could no longer read it."""
 
 
 class Store(ABC):
-    """Keys are text, fields are text, values are bytes."""
+    """Keys are text, fields are text, values are bytes.
+
+    `passing` is called, where a test set it, with the name of each point of a commit at which the process may die.
+    """
+
+    passing: Callable[[str], None] | None = None
 
     def __init__(self) -> None:
         self._pending: list[tuple[str, str, tuple[object, ...]]] = []

@@ -169,8 +169,14 @@ class SqliteStore(Store):
             self._set_synchronous("FULL" if sync and self._full else "NORMAL")
             db.execute("BEGIN IMMEDIATE")
             for operation, key, args in self._pending:
+                if self.passing is not None:
+                    self.passing(f"write {operation}")
                 getattr(self, f"_{operation}")(db, key, *args)
+            if self.passing is not None:
+                self.passing("commit")
             db.execute("COMMIT")
+            if self.passing is not None:
+                self.passing("committed")
         except (sqlite3.Error, OSError) as error:
             with suppress(sqlite3.Error):  # SQLite has often rolled back by itself
                 db.execute("ROLLBACK")

@@ -26,6 +26,7 @@ from mapreduce.engines.inline import InlineEngine
 from mapreduce.engines.local import LocalEngine
 from mapreduce.wire import codec
 from tests.process.test_kills import bits
+from tests.reliability.crashpoints import crashed
 from tests.worker.jobs import Letters
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
@@ -180,41 +181,41 @@ def main() -> int:
     parser.add_argument("--schedules", type=int, default=5000)
     parser.add_argument("--frames", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 2**32)
-    parser.add_argument("--only", choices=("sim", "fuzz", "soak", "rejoin"), help="one part; the page stays as it is")
+    parser.add_argument("--only", help="parts, with commas between; the page stays as it is")
+    parser.add_argument("--write", action="store_true", help="with --only: put these rows into the page")
     args = parser.parse_args()
     parts: dict[str, Any] = {
         "sim": lambda: simulated(args.schedules),
         "fuzz": lambda: fuzzed(args.frames, args.seed),
         "soak": lambda: soaked(args.minutes, args.seed),
         "rejoin": rejoined,
+        "crashpoints": lambda: crashed(args.seed),
     }
+    wanted = args.only.split(",") if args.only else list(parts)
+    if unknown := set(wanted) - set(parts):
+        parser.error(f"--only {', '.join(unknown)}: there are {', '.join(parts)}")
     rows: list[Row] = []
-    for name, part in parts.items():
-        if args.only in (None, name):
-            rows += part()
-            print("\n".join(f"{what}: {figure}" for what, figure, _ in rows[-2:]), flush=True)
-    if args.only is None:
-        write(rows)
+    for name in wanted:
+        rows += (found := parts[name]())
+        print("\n".join(f"{what}: {figure}" for what, figure, _ in found), flush=True)
+    if args.only is None or args.write:
+        write(rows, keep=args.only is not None)
     return 0
 
 
-def write(rows: list[Row]) -> None:
-    """Put the table into the page, between its marks."""
-    cores, date = len(os.sched_getaffinity(0)), time.strftime("%Y-%m-%d")
-    lines = [
-        BEGIN,
-        "",
-        f"Measured {date}, {cores} cores, Python {platform.python_version()}, "
-        f"load {os.getloadavg()[2]:.0f} over 15 minutes.",
-        "",
-        "| what | figure | again |",
-        "|---|---|---|",
-        *(f"| {what} | {figure} | `{command}` |" for what, figure, command in rows),
-        "",
-        END,
-    ]
+def write(rows: list[Row], keep: bool) -> None:
+    """Put the rows into the page's table, between its marks; with `keep` those that it has besides stay."""
     text = PAGE.read_text()
-    PAGE.write_text(text[: text.index(BEGIN)] + "\n".join(lines) + text[text.index(END) + len(END) :])
+    before, rest = text.split(BEGIN)
+    old, after = rest.split(END)
+    lines = {line.split(" | ")[0]: line for line in old.splitlines() if keep and line.startswith("| ")}
+    lines.pop("| what", None)
+    said = f"{time.strftime('%Y-%m-%d')}, load {os.getloadavg()[2]:.0f}"
+    lines |= {f"| {what}": f"| {what} | {figure} | {said} | `{command}` |" for what, figure, command in rows}
+    machine = f"{len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"
+    head = f"\n\nMeasured with {machine}; the load is the mean over the 15 minutes before.\n\n"
+    table = "\n".join(["| what | figure | when | again |", "|---|---|---|---|", *lines.values()])
+    PAGE.write_text(f"{before}{BEGIN}{head}{table}\n\n{END}{after}")
     print(f"written to {PAGE}")
 
 
