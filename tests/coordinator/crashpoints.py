@@ -1,9 +1,10 @@
 """Die at every fail point, and again while recovering: a small day in the life of a coordinator, replayed once for
 each of them.
 
-The day: two clients and two workers. One client submits a job of two stages and one that it cancels, the other a job
-and one whose submission it sends exactly once, whatever becomes of it. The workers are scripted (fakes.py), the
-coordinator is a process on a SQLite file (forked.py). Whenever it is dead it is started again.
+The day: three clients and two workers. One client submits a job of two stages and one that it cancels, the other a job
+and one whose submission it sends exactly once, whatever becomes of it; the third asks what is known, once of each
+coordinator. The workers are scripted (fakes.py), the coordinator is a process on a SQLite file (forked.py). Whenever
+it is dead it is started again.
 
 What must hold at the end of every day:
 - a job that was acknowledged is done, with the value that its parameters determine, or cancelled, if that was told;
@@ -71,10 +72,11 @@ def value(params: bytes) -> bytes:
 
 @dataclass
 class Told:
-    """What clients were promised: token -> job, job -> how it ended."""
+    """What clients were promised: token -> job, job -> how it ended. `before`: the latter at the last start."""
 
     accepted: dict[str, int] = field(default_factory=dict)
     ended: dict[int, tuple[str, bytes]] = field(default_factory=dict)
+    before: dict[int, tuple[str, bytes]] = field(default_factory=dict)
 
 
 class Caller:
@@ -167,6 +169,19 @@ def second(told: Told) -> Script:
     yield m.ListJobs(), lambda answer: isinstance(answer, m.Jobs)
 
 
+def third(told: Told) -> Script:
+    """Asks each coordinator once, as soon as it listens, what it knows of what others were told before it started."""
+
+    def remembered(answer: Any) -> bool:
+        if isinstance(answer, m.Jobs):
+            states = {job.job: job.state for job in answer.jobs}
+            for job, (state, _) in told.before.items():
+                assert states.get(job) == state, f"job {job} was told to be {state}, and is {states.get(job)}"
+        return False
+
+    yield m.ListJobs(), remembered
+
+
 class Day:
     """One run of the day. `deaths` are the fail points of the first, second, ... coordinator; those after live on."""
 
@@ -183,9 +198,11 @@ class Day:
         coordinators = self._coordinators
         coordinators.start(self.store, *self._deaths[:1], points=self._points)
         workers = [Worker(coordinators.endpoint, maps=MAPS, reduces=REDUCES, stages=STAGES, name=f"w{n}") for n in "12"]
-        callers = [Caller(coordinators.endpoint, script, self.told) for script in (first, second)]
+        callers = [Caller(coordinators.endpoint, script, self.told) for script in (first, second, third)]
         try:
-            self._until(lambda: all(c.over for c in callers) and not any(w._unacked for w in workers), workers, callers)
+            self._until(
+                lambda: all(c.over for c in callers[:2]) and not any(w._unacked for w in workers), workers, callers
+            )
             listed = self._list(workers)
         finally:
             for peer in (*workers, *callers):
@@ -203,6 +220,7 @@ class Day:
                 self.died += 1
                 at = self._deaths[self.died] if self.died < len(self._deaths) else ""
                 self._coordinators.start(self.store, at, "" if self.died > 1 else self._points)
+                self.told.before = dict(self.told.ended)
                 for caller in callers:
                     caller.connect()
                 for worker in workers:  # one that was never welcomed would say hello again only after two seconds
