@@ -17,13 +17,14 @@ the same commit.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
+from ..boot import boot_id
 from ..errors import StoreError
 from ..scheduler.events import Accepted, Action, JobChanged
-from ..scheduler.journal import Admitted, Forgotten, Mark, Record, Trimmed, pack, unpack
+from ..scheduler.journal import Admitted, Forgotten, Lasted, Mark, Record, Trimmed, pack, unpack
 from ..store import FORMAT, Store
 from ..wire.messages import Node
 
@@ -33,10 +34,14 @@ _node = msgspec.msgpack.Decoder(Node).decode
 
 
 class Journal:
-    """Appends records to the store and reads them back. Methods raise StoreError."""
+    """Appends records to the store and reads them back. Methods raise StoreError.
 
-    def __init__(self, store: Store):
+    `lasted` tells how many seconds a job has lasted (None: it has ended); that is noted with what is kept of it.
+    """
+
+    def __init__(self, store: Store, lasted: Callable[[int], float | None] | None = None):
         self._store = store
+        self._lasted = lasted
         self._logs: dict[int, list[object]] = {}
         self._sync = False
         self.synced = True
@@ -124,6 +129,9 @@ class Journal:
         """One transaction for all that was appended. When it raises StoreError, everything is still buffered and may be
         tried again."""
         for job, records in self._logs.items():
+            seconds = self._lasted(job) if self._lasted is not None else None
+            if seconds is not None:
+                records.append(pack(Lasted(job, seconds, time.monotonic(), boot_id())))
             self._store.rpush(f"job:{job}:log", _encode(records))
         self._logs.clear()
         try:
@@ -148,13 +156,22 @@ class Journal:
                 yield self._record(_decode(admitted))
             for item in self._store.lrange(f"job:{number}:log"):
                 for packed in _decode(item):
-                    yield self._record(packed)
+                    record = self._record(packed)
+                    yield record if not isinstance(record, Lasted) else _until_now(record)
 
     def _record(self, packed: list[object]) -> Record:
         try:
             return unpack(packed)
         except ValueError as error:
             raise StoreError(f"the store holds something this version of DAF cannot read: {error}") from error
+
+
+def _until_now(record: Lasted) -> Lasted:
+    """With the time that has passed since, where the clock that it was noted by still runs: that of this boot."""
+    away = time.monotonic() - record.at
+    if record.clock != boot_id() or away < 0:
+        return record
+    return Lasted(record.job, record.seconds + away, record.at, record.clock)
 
 
 _ENDS = frozenset(("done", "failed", "cancelled"))

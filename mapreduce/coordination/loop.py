@@ -82,7 +82,7 @@ class Coordinator:
         self.settings = settings or Settings()
         self.name = name or f"{platform.node()[:200]}-{os.getpid()}"
         self.scheduler = Scheduler(self.settings)
-        self.journal = Journal(store)
+        self.journal = Journal(store, self._lasted)
         self.peers = Peers()
         self._store = store
         self._stopping = False
@@ -177,6 +177,11 @@ class Coordinator:
         tick = self._tick_at
         until = min(tick, self.desk.watchers.deadline() or tick, self.post.probe_at or tick, self._commit_at or tick)
         return until - time.monotonic()
+
+    def _lasted(self, job: int) -> float | None:
+        """Seconds since the job was admitted; None where it has ended."""
+        found = self.scheduler.state.jobs.get(job)
+        return None if found is None or found.ended else time.monotonic() - found.began
 
     def _owner(self, job: int) -> str | None:
         """Who submitted a job."""

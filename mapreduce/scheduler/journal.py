@@ -129,6 +129,17 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class Lasted:
+    """The job had lasted so many `seconds` when the monotonic clock of the boot `clock` showed `at`. The caller adds
+    one to what it commits; of a job's, only the last matters."""
+
+    job: int
+    seconds: float
+    at: float
+    clock: str
+
+
+@dataclass(frozen=True, slots=True)
 class Trimmed:
     """Of this job's earlier records only `Admitted` still matters."""
 
@@ -142,7 +153,7 @@ class Forgotten:
     job: int
 
 
-Record = Mark | Admitted | Planned | Done | Lost | Charged | Skipped | Rewound | Ended | Trimmed | Forgotten
+Record = Mark | Admitted | Planned | Done | Lost | Charged | Skipped | Rewound | Ended | Lasted | Trimmed | Forgotten
 
 # ------------------------------------------------------------------------------------------------------------- packing
 
@@ -227,6 +238,7 @@ _FORMS: dict[str, tuple[type, Callable[[Any], tuple[Any, ...]], Callable[[Sequen
     ),
     "rewound": (Rewound, lambda r: (r.job, r.fence, r.rewinds), lambda f: Rewound(*f)),
     "ended": (Ended, _pack_ended, _ended),
+    "lasted": (Lasted, lambda r: (r.job, r.seconds, r.at, r.clock), lambda f: Lasted(*f)),
     "trimmed": (Trimmed, lambda r: (r.job,), lambda f: Trimmed(*f)),
     "forgotten": (Forgotten, lambda r: (r.job,), lambda f: Forgotten(*f)),
 }

@@ -10,7 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .jobs import Job, add_counts
-from .journal import Admitted, Charged, Done, Ended, Forgotten, Lost, Mark, Planned, Record, Rewound, Skipped, Trimmed
+from .journal import (
+    Admitted,
+    Charged,
+    Done,
+    Ended,
+    Forgotten,
+    Lasted,
+    Lost,
+    Mark,
+    Planned,
+    Record,
+    Rewound,
+    Skipped,
+    Trimmed,
+)
 from .model import NOTHING, JobState, Kind, Output, Skip
 from .state import State
 from .table import JobEvent
@@ -67,7 +81,9 @@ def apply(s: State, record: Record, now: float) -> None:
         raise ValueError(f"the journal has {record!r:.120} of a job that it never admitted; the store is damaged")
     job = found
     if isinstance(record, Trimmed):
-        s.jobs[job.id] = Job(job.spec, job.token, job.at, now, s.fence, 0)
+        s.jobs[job.id] = Job(job.spec, job.token, job.at, job.began, s.fence, 0)
+    elif isinstance(record, Lasted):
+        job.began = now - record.seconds
     elif isinstance(record, Forgotten):
         del s.jobs[job.id]
         s.ended.pop(job.id, None)

@@ -176,3 +176,21 @@ def test_a_job_that_ended_stays_ended(tmp_path: Path) -> None:
             raise AssertionError("cancelling what has ended does nothing") from error
         assert client.update(done).state == "done"
     process.close()
+
+
+def test_elapsed_goes_on_over_a_restart(tmp_path: Path) -> None:
+    process = Process(f"sqlite://{tmp_path}/state.db", tmp_path, "heartbeat=0.1", "lease=30")
+    with Client(process.endpoint, patience=30) as client:
+        fake = Fake(process.endpoint, maps=2, hold=lambda key: key[2] == 1)
+        job = client.submit("fake", b"")
+        fake.run(lambda: bool(fake.kept))
+        time.sleep(0.8)
+        before = client.update(job).elapsed
+        process.kill()
+        process.start()
+        with Working(fake):
+            assert client.update(job).elapsed > before
+            fake.hold = lambda key: False
+            fake.let_go()
+            assert client.wait(job, timeout=30).elapsed > before > 0.4
+    process.close()

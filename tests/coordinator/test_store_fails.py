@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from mapreduce.boot import boot_id
 from mapreduce.client import Client
+from mapreduce.coordination import journal as module
 from mapreduce.coordination.journal import Journal
 from mapreduce.errors import JobCancelled, Overloaded, StoreError
+from mapreduce.scheduler.core import Scheduler
 from mapreduce.scheduler.journal import Admitted, Forgotten, Lost, Mark, Trimmed
 from mapreduce.scheduler.model import JobSpec
 from mapreduce.store import open_store
@@ -210,3 +213,21 @@ def test_blobs_are_deleted_though_nothing_else_asks_for_an_fsync() -> None:
         assert fake.kept and (0, MAP) in fake.released[0].units
         assert store.synced[-1] or store.synced[-2]
         fake.close()
+
+
+def test_how_long_a_job_lasted_counts_the_time_away_only_by_a_clock_that_ran_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = MemoryStore()
+    journal = Journal(store, lambda job: 7.0)
+    journal.append(Admitted(1, JobSpec(1, "t", b"p"), "token", 5.0))
+    journal.append(Lost(1, 0, (), ()))
+    monkeypatch.setattr(time, "monotonic", lambda: 1_000.0)
+    journal.commit()
+    for now, boot, seconds in ((1_050.0, boot_id(), 57.0), (1_050.0, "another", 7.0), (3.0, boot_id(), 7.0)):
+        monkeypatch.setattr(time, "monotonic", lambda now=now: now)
+        monkeypatch.setattr(module, "boot_id", lambda boot=boot: boot)
+        scheduler = Scheduler()
+        records = [record for record in Journal(store).read() if not isinstance(record, Lost)]
+        scheduler.restore(records, now)
+        assert scheduler.jobs()[0].elapsed == seconds

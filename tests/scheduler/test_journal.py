@@ -21,6 +21,7 @@ RECORDS = [
     journal.Ended(
         1, JobState.FAILED, 3, b"", TaskError("crash", "T", "m", "tb", "w", "in", 1, 9, 5, "log"), "", {}, (), 0.5
     ),
+    journal.Lasted(1, 12.5, 1e6, "a boot"),
     journal.Trimmed(1),
     journal.Forgotten(1),
 ]
