@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import xxhash
 
-from .blobs import BlobLost, BlobStore, Buffer, map_file
+from .blobs import BlobLost, BlobStore, BlobWrong, Buffer, map_file, verified
 from .wire.messages import Chunk, Fetch, Node, Ref
 from .wire.typed import at_blobserver, at_fetcher, encode
 
@@ -155,16 +155,17 @@ class Fetcher:
         """Bytes [offset, offset + size) of a blob that `node` holds.
 
         Raises:
-            BlobLost: the node does not answer, no longer has the blob, or has other bytes under its name.
+            BlobLost: the node does not answer, or no longer has the blob.
+            BlobWrong: it has other bytes under its name.
         """
         if ref.size > WHOLE and size < ref.size // 2:
             parts = bytearray(size)
             self._pull(node, job, ref, offset, size, parts)
-            return parts
+            return verified(memoryview(parts), ref, offset)
         data = bytearray(ref.size)
         self._pull(node, job, ref, 0, ref.size, data)
         if xxhash.xxh3_128_digest(data) != ref.hash:
-            raise BlobLost(node.name, f"{node.address} sent other bytes than the hash {ref.hash.hex()} stands for")
+            raise BlobWrong(node.name, f"{node.address} sent other bytes than the hash {ref.hash.hex()} stands for")
         self._store.put(job, ref.stage, ref.kind, [data])
         return map_file(self._store.path(job, ref.stage, ref.kind, ref.hash), offset, size)
 
@@ -217,6 +218,8 @@ class Fetcher:
                 start = chunk.offset - offset
                 if chunk.hash != ref.hash or start not in missing:
                     continue
+                if chunk.total not in (0, ref.size):
+                    raise BlobWrong(node.name, f"{node.address} has {chunk.total} bytes where {ref.size} were made")
                 if chunk.total != ref.size or len(data) != missing[start]:
                     raise BlobLost(node.name, f"{node.address} no longer has the blob {ref.hash.hex()} of job {job}")
                 into[start : start + len(data)] = data

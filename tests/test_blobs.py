@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import xxhash
 
-from mapreduce.blobs import BlobLost, BlobStore, Reader
+from mapreduce.blobs import BlobLost, BlobStore, BlobWrong, Reader
+from mapreduce.wire import codec
 from mapreduce.wire.messages import Node, Ref
 
 
@@ -49,28 +50,51 @@ def test_releasing_a_unit_spares_its_neighbours_and_views_in_use(tmp_path: Path)
     assert not (tmp_path / "3").exists()
 
 
-def test_parts_of_a_blob_can_be_read_at_any_offset(tmp_path: Path) -> None:
-    content = bytes(range(256)) * 64
-    digest, size = BlobStore(tmp_path).put(1, 0, 1, [content])
-    reader = Reader(BlobStore(tmp_path), "here")
-    ref = Ref(digest, size, "n", 0, 1)
-    for offset, length in ((0, 0), (5, 10), (4096, 4096), (4100, 9000), (size - 1, 1)):
-        assert bytes(reader.read(1, ref, offset, length)) == content[offset : offset + length]
+def segments(tmp_path: Path) -> tuple[Reader, Ref, list[bytes]]:
+    """A blob of packets, which begin at all kinds of offsets."""
+    parts = [codec.pack(bytes(range(256)) * n) for n in (0, 3, 16, 40, 1)]
+    digest, size = BlobStore(tmp_path).put(1, 0, 1, parts)
+    return Reader(BlobStore(tmp_path), "here"), Ref(digest, size, "n", 0, 1), parts
+
+
+def test_segments_of_a_blob_can_be_read_wherever_they_begin(tmp_path: Path) -> None:
+    reader, ref, parts = segments(tmp_path)
+    for first in range(len(parts)):
+        for last in range(first, len(parts) + 1):
+            offset, content = sum(map(len, parts[:first])), b"".join(parts[first:last])
+            assert bytes(reader.read(1, ref, offset, len(content))) == content
     with pytest.raises(BlobLost, match="wanted"):
-        reader.read(1, ref, size, 1)
+        reader.read(1, ref, ref.size, 1)
+
+
+def test_a_byte_that_is_another_is_noticed_by_whoever_reads_it(tmp_path: Path) -> None:
+    reader, ref, parts = segments(tmp_path)
+    path = BlobStore(tmp_path).path(1, 0, 1, ref.hash)
+    wrong = sum(map(len, parts[:3])) + 500
+    data = bytearray(path.read_bytes())
+    data[wrong] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(BlobWrong, match="not those that were made"):
+        reader.read(1, ref)
+    with pytest.raises(BlobWrong):
+        reader.read(1, ref, len(parts[0]), ref.size - len(parts[0]))
+    assert bytes(reader.read(1, ref, 0, len(parts[0]))) == parts[0], "the others are as they were"
 
 
 def test_another_node_of_this_host_is_mapped_and_one_elsewhere_is_fetched(tmp_path: Path) -> None:
-    digest, size = BlobStore(tmp_path / "b").put(1, 0, 1, [b"bytes"])
+    parts = [codec.pack("a"), codec.pack("b")]
+    fetched = parts[1]
+    digest, size = BlobStore(tmp_path / "b").put(1, 0, 1, parts)
     ref = Ref(digest, size, "b", 0, 1)
     asked = []
 
     def fetch(node: Node, job: int, ref: Ref, offset: int, size: int) -> bytes:
         asked.append((node.name, offset, size))
-        return b"fetched"
+        return fetched
 
     here = Node("b", "here", str(tmp_path / "b"), "")
     away = Node("b", "away", str(tmp_path / "b"), "tcp://127.0.0.1:1")
     mine = BlobStore(tmp_path / "a")
-    assert bytes(Reader(mine, "here", {"b": here}, fetch).read(1, ref)) == b"bytes" and asked == []
-    assert bytes(Reader(mine, "here", {"b": away}, fetch).read(1, ref, 1, 2)) == b"fetched" and asked == [("b", 1, 2)]
+    assert bytes(Reader(mine, "here", {"b": here}, fetch).read(1, ref)) == b"".join(parts) and asked == []
+    where = len(parts[0]), len(parts[1])
+    assert bytes(Reader(mine, "here", {"b": away}, fetch).read(1, ref, *where)) == fetched and asked == [("b", *where)]

@@ -12,7 +12,7 @@ import zmq
 from mapreduce.blobs import BlobLost, BlobStore, Reader
 from mapreduce.blobserver import CHUNK, BlobServer, Fetcher
 from mapreduce.errors import Insecure
-from mapreduce.wire import sockets
+from mapreduce.wire import codec, sockets
 from mapreduce.wire.messages import Node, Ref
 
 
@@ -50,10 +50,11 @@ def test_a_blob_arrives_whole_and_stays(there, here, size):
 
 
 def test_of_a_large_blob_a_segment_comes_alone(there, here):
-    data = os.urandom(8 * CHUNK)
+    parts = [codec.pack(os.urandom(size)) for size in (CHUNK - 999, 2 * CHUNK + 10, 5 * CHUNK)]
+    data = b"".join(parts)
     ref = put(there[0], data)
     store, fetcher = here
-    offset, size = CHUNK - 5, 2 * CHUNK + 10
+    offset, size = len(parts[0]), len(parts[1])
     assert fetcher.fetch(there[1], 1, ref, offset, size) == data[offset : offset + size]
     assert not store.path(1, 0, 1, ref.hash).exists()
 

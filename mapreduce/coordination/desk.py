@@ -153,7 +153,8 @@ class Desk:
         for view in self._scheduler.workers():
             peer = self._peers.by_name.get(view.worker)
             if peer is not None:
-                state = "draining" if view.draining else "busy" if view.running else "idle"
+                resting = "set aside" if view.aside else "draining" if view.draining else ""
+                state = resting or ("busy" if view.running else "idle")
                 infos.append(
                     m.WorkerInfo(
                         worker=view.worker,

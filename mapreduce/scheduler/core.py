@@ -8,9 +8,9 @@ because the next event may move the job on. An exception out of `handle` is a bu
 message; what is committed is sound, so the process should end and start again from its journal.
 
 Where things are: `table.py` the states; `phase.py` the tasks of a phase; `jobs.py` how a job moves; `workers.py` who
-holds what; `policy.py` whose turn it is; `dispatch.py` how much is handed out; `progress.py` what brings jobs forward;
-`losses.py` what sets them back; `journal.py` and `replay.py` what survives a restart; `explain.py` why a job is where
-it is; `invariants.py` what must hold after every event.
+holds what; `policy.py` whose turn it is; `dispatch.py` how much is handed out; `progress.py` what brings jobs
+forward; `losses.py` what sets them back; `blame.py` nodes whose bytes are wrong; `journal.py` and `replay.py` what
+survives a restart; `explain.py` why a job is where it is; `invariants.py` what must hold after every event.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from . import dispatch, losses, progress, replay
+from . import blame, dispatch, losses, progress, replay
 from .events import (
     Action,
     CancelRequested,
@@ -110,6 +110,7 @@ def tick(s: State, _: Tick) -> None:
     over = [n.name for n in s.fleet.nodes.values() if n.gone is not None and s.now >= n.gone + s.settings.node_grace]
     for node in over:
         losses.node_lost(s, node)
+    blame.forgive(s)
     dispatch.reclaim(s)
     dispatch.offer(s)
     dispatch.speculate(s)

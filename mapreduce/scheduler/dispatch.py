@@ -56,7 +56,7 @@ def room(s: State, worker: Worker, phase: Phase) -> int:
 
 def fill(s: State, worker: Worker, limit: int = 0) -> None:
     """Send the worker what is due to it, at most `limit` tasks (0: no limit)."""
-    if worker.draining or not s.policy.active or worker.in_flight > worker.enough or s.now < s.quiet:
+    if worker.resting or not s.policy.active or worker.in_flight > worker.enough or s.now < s.quiet:
         return
     skip: set[int] = set()
     given: dict[Phase, list[tuple[int, int]]] = {}

@@ -74,6 +74,12 @@ def _why_ready(s: State, job: Job, phase: Phase, now: float) -> str:
     if not capable:
         knowing = [worker for worker in s.fleet if type in worker.types]
         if any(worker.knows(type, version) for worker in knowing):
+            aside = [worker for worker in knowing if worker.aside and worker.knows(type, version)]
+            if aside:
+                return (
+                    f"but worker {aside[0].name} gets nothing for a while, because wrong bytes were found on node "
+                    f"{aside[0].node}: look at its disk, and start another worker with daf-worker"
+                )
             return f"but all workers that know job type {type} are draining: start one with daf-worker"
         if knowing:
             have = ", ".join(sorted({worker.types[type] for worker in knowing}))

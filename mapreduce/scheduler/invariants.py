@@ -117,10 +117,14 @@ def check_job(s: State, job: Job) -> None:
 
 def check_fleet(s: State) -> None:
     fleet = s.fleet
-    slots = sum(worker.slots for worker in fleet if not worker.draining)
+    slots = sum(worker.slots for worker in fleet if not worker.resting)
     require(fleet.slots == slots, "slots are counted", fleet.slots, slots)
-    hungry = {worker.name for worker in fleet if not worker.draining and worker.in_flight < worker.slots}
+    hungry = {worker.name for worker in fleet if not worker.resting and worker.in_flight < worker.slots}
     require(set(fleet.hungry) == hungry, "hungry workers are listed", set(fleet.hungry) ^ hungry)
+    for worker in fleet:
+        require(
+            worker.aside == bool(fleet.nodes[worker.node].aside), "workers of a node are set aside together", worker
+        )
     for name, node in fleet.nodes.items():
         there = {worker.name for worker in fleet if worker.node == name}
         require(set(node.workers) == there, "nodes know their workers", name)

@@ -7,19 +7,20 @@ job rewinds to its first stage.
 
 A node is given up when it has had no worker for a grace period. Evidence is quicker: a task that could not read its
 input names the nodes. A node without workers is then given up at once, unless that means a rewind: then the job waits
-for the rest of the grace. A node with workers is believed once (the network has moods), and not twice. What a task
-reports about a node is old news if it started before the node was last given up.
+for the rest of the grace. A node with workers is believed once (the network has moods), and not twice; one whose bytes
+are wrong is not believed at all (`blame.py`). What a task reports about a node is old news if it started before the
+node was last given up.
 
 Failures count against the task, up to the job's own limit; what happens then is the job's choice, too: it fails, or a
-split is set aside (`Limits.skip_bad`). Losses count apart, up to a higher one, so a bad task
-cannot kill workers for ever and a bad day of the cluster does not look like a bad task.
+split is set aside (`Limits.skip_bad`). Losses count apart, up to a higher one, so a bad task cannot kill workers for
+ever and a bad day of the cluster does not look like a bad task.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from . import progress
+from . import blame, progress
 from .events import Abort, Expel, Heartbeat, SetAside, TaskFailed, WorkerDraining, WorkerJoined, WorkerLeft
 from .jobs import Job
 from .journal import Charged, Lost, Rewound, Skipped, Trimmed
@@ -176,14 +177,17 @@ def failed(s: State, worker: Worker, event: TaskFailed) -> None:
     job.retries += 1
     what = f"{event.error.kind} {event.error.type}"
     job.tell(f"attempt {event.attempt} of {phase.kind.name} {index} failed on {worker.name}: {what}")
-    if event.error.kind == "input-lost":
+    if event.error.kind in ("input-lost", "input-wrong"):
         charge.input_losses += 1
         since = worker.held[phase][index].at
         s.return_attempt(worker, phase, index)
         if charge.input_losses > s.settings.max_losses:
             progress.end(s, job, JobEvent.FAILED, error=replace(event.error, worker=worker.name))
             return
-        input_lost(s, job, event.lost, since)
+        input_lost(s, job, event.lost, since, wrong=event.error.kind == "input-wrong")
+        for node in event.lost if event.error.kind == "input-wrong" else ():
+            job.tell(f"{phase.kind.name} {index} found wrong bytes on node {node}")
+            blame.blame(s, node)
     else:
         charge.failures += 1
         charge.at = s.now
@@ -229,13 +233,15 @@ def give_up(s: State, job: Job, phase: Phase, index: int, error: TaskError) -> N
         s.policy.update(job)
 
 
-def input_lost(s: State, job: Job, nodes: tuple[str, ...], since: float) -> None:
-    """A task that started at `since` could not read what lies on these nodes."""
+def input_lost(s: State, job: Job, nodes: tuple[str, ...], since: float, wrong: bool = False) -> None:
+    """A task that started at `since` could not read what lies on these nodes, or read that it is `wrong`."""
     for node in nodes:
         stage = job.stage
         if job.ended or stage is None or since <= stage.lost_at.get(node, -1.0):
             continue
-        if s.fleet.lives(node):
+        if wrong:
+            lose_outputs(s, job, node)
+        elif s.fleet.lives(node):
             stage.reports[node] = stage.reports.get(node, 0) + 1
             if stage.reports[node] >= 2:
                 lose_outputs(s, job, node)

@@ -132,7 +132,7 @@ class TaskState(IntEnum):
 @dataclass(frozen=True, slots=True)
 class TaskError:
     """A failed attempt, as plain data. `traceback` has the user's own frames first; `kind` is one of exception, crash,
-    timeout, memory, protocol, input-lost."""
+    timeout, memory, protocol, input-lost, input-wrong."""
 
     kind: str
     type: str

@@ -62,6 +62,7 @@ class WorkerView:
     draining: bool
     since: float
     heard: float
+    aside: bool
     types: dict[str, str]
 
 
@@ -122,7 +123,7 @@ class Queries:
         """All workers, in the order in which they joined."""
         found = sorted(self.state.fleet, key=lambda worker: (worker.joined, worker.name))
         return tuple(
-            WorkerView(w.name, w.node, w.slots, w.in_flight, w.draining, w.joined, w.heard, dict(w.types))
+            WorkerView(w.name, w.node, w.slots, w.in_flight, w.draining, w.joined, w.heard, w.aside, dict(w.types))
             for w in found
         )
 

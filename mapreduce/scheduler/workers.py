@@ -28,6 +28,7 @@ class Worker:
     name. While it has more than `enough` tasks it is not sent more."""
 
     __slots__ = (
+        "aside",
         "draining",
         "enough",
         "heard",
@@ -49,6 +50,7 @@ class Worker:
         self.keys = [key for pair in types.items() for key in dict.fromkeys((pair, (pair[0], "")))]
         self.joined = self.heard = self.turned = now
         self.draining = False
+        self.aside = False  # its node's bytes were wrong: see blame.py
         self.stuck = False  # behind a long task: it is sent nothing ahead of its slots until something comes back
         self.in_flight, self.enough = 0, slots - 1
         self.held: dict[Phase, dict[int, Batch]] = {}
@@ -56,6 +58,11 @@ class Worker:
 
     def __repr__(self) -> str:
         return f"worker {self.name}"
+
+    @property
+    def resting(self) -> bool:
+        """Takes no tasks."""
+        return self.draining or self.aside
 
     def knows(self, type: str, version: str) -> bool:
         """Whether it may run jobs of this type; an empty version fits any."""
@@ -86,14 +93,18 @@ class Worker:
 
 
 class Node:
-    """Where outputs live. `gone` is when its last worker went away; None while it has one."""
+    """Where outputs live. `gone` is when its last worker went away; None while it has one. `wrong` counts the
+    tasks that found other bytes there than they should have, `aside` is until when its workers get nothing for that
+    (0: they do)."""
 
-    __slots__ = ("gone", "name", "workers")
+    __slots__ = ("aside", "gone", "name", "workers", "wrong")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.workers: dict[str, Worker] = {}
         self.gone: float | None = None
+        self.wrong = 0
+        self.aside = 0.0
 
 
 class Fleet:
@@ -127,11 +138,13 @@ class Fleet:
         node.workers[worker.name] = worker
         node.gone = None
         self.weigh(worker)
+        if node.aside:
+            self.rest(worker, aside=True)
 
     def leave(self, worker: Worker, now: float) -> None:
         del self.since[worker.name]
         self.hungry.pop(worker.name, None)
-        if not worker.draining:
+        if not worker.resting:
             self.slots -= worker.slots
         node = self.nodes[worker.node]
         del node.workers[worker.name]
@@ -139,14 +152,27 @@ class Fleet:
             node.gone = now
 
     def drain(self, worker: Worker) -> None:
-        if not worker.draining:
-            worker.draining = True
+        self.rest(worker, draining=True)
+
+    def rest(self, worker: Worker, draining: bool = False, aside: bool = False) -> None:
+        """It takes no tasks from now on, for one reason or the other."""
+        if not worker.resting:
             self.slots -= worker.slots
-            self.hungry.pop(worker.name, None)
+        worker.draining |= draining
+        worker.aside |= aside
+        self.hungry.pop(worker.name, None)
+
+    def rouse(self, worker: Worker) -> None:
+        """It is not set aside any more."""
+        if worker.aside:
+            worker.aside = False
+            if not worker.draining:
+                self.slots += worker.slots
+            self.weigh(worker)
 
     def weigh(self, worker: Worker) -> None:
         """Call it after `in_flight` changed."""
-        if worker.in_flight < worker.slots and not worker.draining and worker.name in self.since:
+        if worker.in_flight < worker.slots and not worker.resting and worker.name in self.since:
             self.hungry[worker.name] = worker
         else:
             self.hungry.pop(worker.name, None)
@@ -163,4 +189,4 @@ class Fleet:
 
     def capable(self, type: str, version: str) -> Iterator[Worker]:
         """Those that take tasks of this type."""
-        return (worker for worker in self.since.values() if not worker.draining and worker.knows(type, version))
+        return (worker for worker in self.since.values() if not worker.resting and worker.knows(type, version))

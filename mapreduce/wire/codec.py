@@ -155,6 +155,20 @@ def packets(buffer: Buffer, *, check: bool = False) -> Iterator[Any]:
         view = view[packet_size(view) :]
 
 
+def intact(buffer: Buffer) -> bool:
+    """Whether `buffer` is packets, one behind the other, whose checksums are right."""
+    view = memoryview(buffer)
+    try:
+        while view:
+            _, _, size, digest = _header(view)
+            if xxhash.xxh3_64_intdigest(view[_HEADER.size : size]) != digest:
+                return False
+            view = view[size:]
+    except BadPacket:
+        return False
+    return True
+
+
 def _header(view: memoryview) -> tuple[int, int, int, int]:
     if len(view) < _HEADER.size:
         raise BadPacket(f"{len(view)} bytes are too few for a packet")

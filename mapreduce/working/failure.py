@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
-from ..blobs import BlobLost
+from ..blobs import BlobLost, BlobWrong
 from ..errors import BadInput
 from ..wire.messages import Error
 from ..wire.typed import clip
@@ -32,7 +32,7 @@ def of_exception(error: BaseException, *, worker: str = "", text: str = "", peak
     if isinstance(error, MemoryError):
         kind = "memory"
     elif isinstance(error, BlobLost):
-        kind = "input-lost"
+        kind = "input-wrong" if isinstance(error, BlobWrong) else "input-lost"
     return Error(
         kind=kind,
         type=_type_name(error)[:255],

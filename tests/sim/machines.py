@@ -7,6 +7,7 @@ commits, then sends.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -44,9 +45,20 @@ class Node:
         self.disk.setdefault((job, stage, kind), {})[hash] = data
         return Output(Blob(hash, len(data)), self.name, (), stage, kind)
 
+    def rot(self, rng: random.Random) -> None:
+        """One of the blobs is not what it was."""
+        blobs = [(unit, hash) for unit, held in self.disk.items() for hash in held]
+        if blobs:
+            unit, hash = rng.choice(blobs)
+            self.disk[unit][hash] = b"rotten" + self.disk[unit][hash]
+
 
 class InputLost(Exception):
     """Nodes that did not give what a task needs."""
+
+
+class InputWrong(InputLost):
+    """... or gave other bytes."""
 
 
 @dataclass
@@ -199,7 +211,8 @@ class Worker:
             try:
                 self.deliver(task, key[1], self.execute(work))
             except InputLost as lost:
-                error, nodes = TaskError("input-lost", "OSError", "cannot read"), lost.args
+                kind = "input-wrong" if isinstance(lost, InputWrong) else "input-lost"
+                error, nodes = TaskError(kind, "OSError", "cannot read"), lost.args
                 self.deliver(task, key[1], lambda name: ev.TaskFailed(name, task, key[1], error, nodes))
         self.start()
 
@@ -265,6 +278,8 @@ class Worker:
             data = node.disk.get((job, output.stage, output.kind), {}).get(output.blob.hash) if near else None
             if data is None:
                 lost[output.node] = None
+            elif mix(data) != output.blob.hash:
+                raise InputWrong(output.node)
             found.append(data or b"")
         if lost:
             raise InputLost(*lost)

@@ -636,6 +636,21 @@ def settles_for_less() -> Any:
     return swap(Job, "settle", make)
 
 
+@bug
+def wrong_bytes_are_believed() -> Any:
+    """A node that holds wrong bytes keeps what it has: its outputs are read again and again."""
+    original = losses.input_lost
+    return patch.object(
+        losses, "input_lost", lambda s, job, nodes, since, wrong=False: wrong or original(s, job, nodes, since)
+    )
+
+
+@bug
+def those_set_aside_get_more() -> Any:
+    """A node whose bytes were wrong is set aside, and given work all the same."""
+    return patch.object(Worker, "resting", property(lambda self: self.draining))
+
+
 # ------------------------------------------------------------------------------------------------- what is set aside
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mapreduce.scheduler import events as ev
 from mapreduce.scheduler.model import JobSpec, JobState, Limits
@@ -39,6 +39,8 @@ class Schedule:
         world.log = log
         rng = world.rng
         world.faults = draw_faults(rng)
+        if world.faults.until and (rot := random.Random(f"rot {seed}").choice((0.0, 0.0, 0.0, 0.2, 1.0))):
+            world.faults = replace(world.faults, rot=rot)
         world.note("faults", world.faults)
         self.coordinator = Coordinator(world)
         self.cancelled: set[bytes] = set()
@@ -105,6 +107,8 @@ class Schedule:
             worker.node.disk.clear()
             for other in list(worker.node.workers):
                 other.die()
+        if world.chance(faults.rot * 0.1):
+            rng.choice(list(self.coordinator.nodes.values())).rot(rng)
         if world.chance(faults.crash * 0.1) and self.coordinator.scheduler is not None:
             self.coordinator.crash()
         if world.chance(faults.cancel * 0.1) and self.coordinator.accepted:

@@ -22,6 +22,7 @@ SLOW = {
     "failures_count_twice",
     "kept_outputs_believed",
     "kept_results_not_committed_again",
+    "those_set_aside_get_more",
 }
 
 

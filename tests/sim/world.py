@@ -29,6 +29,7 @@ class Faults:
     crash: float = 0.0
     stall: float = 0.0
     cancel: float = 0.0
+    rot: float = 0.0
 
 
 def draw_faults(rng: random.Random) -> Faults:
