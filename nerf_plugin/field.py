@@ -42,7 +42,7 @@ class Rendering:
 class Field:
     """Density and colour in the world frame of the photos.
 
-    grid: the sparse lattice. rows: (N, 16) float32 in the layout of `kernels.march`; lanes 4, 8 and 12 are ignored.
+    grid: the sparse lattice. rows: (N, 16) numbers in the layout of `kernels.march`; lanes 4, 8 and 12 are ignored.
     density: optical density per world unit where softplus(raw + shift) is 1.
     """
 
@@ -51,7 +51,7 @@ class Field:
             raise FieldError(f"the grid has {grid.rows} voxels but rows have shape {rows.shape}, not ({grid.rows}, 16)")
         self.grid = grid
         self.density, self.shift = float(density), float(shift)
-        self._rows = np.zeros(rows.shape, np.float32)
+        self._rows = np.zeros(rows.shape, np.float16)
         self._rows[:, _LANES] = np.clip(rows[:, _LANES], -65504, 65504).astype(np.float16)
 
     @property
@@ -76,17 +76,21 @@ class Field:
 
     @property
     def rows(self) -> np.ndarray:
-        """(N, 16) float32 raw values, read-only."""
+        """(N, 16) float16 raw values, read-only."""
         view = self._rows.view()
         view.flags.writeable = False
         return view
+
+    def _bits(self) -> np.ndarray:
+        """(N*16,) uint16: `rows` as kernels take them."""
+        return self._rows.view(np.uint16).reshape(-1)
 
     def _at(self, points: np.ndarray, lanes: int) -> tuple[np.ndarray, np.ndarray]:
         local = ((np.asarray(points, np.float64).reshape(-1, 3) - self.grid.lo) / self.grid.voxel).astype(np.float32)
         values = np.empty((len(local), lanes), np.float32)
         alive = np.empty(len(local), np.uint8)
         grid = self.grid
-        interpolate(self._rows, lanes, grid.table, grid.shape, grid.first, grid.present, local, 0.0, values)
+        interpolate(self._bits(), lanes, grid.table, grid.shape, grid.first, grid.present, local, 0.0, values)
         inside(grid.table, grid.shape, grid.occupied, local, alive)
         return values, alive.astype(bool)
 
@@ -144,7 +148,7 @@ class Field:
         back[:] = background
         out = np.empty(count * 5, np.float32)
         work, corner = marching.scratch()
-        none, rows = np.zeros(0, np.float32), self._rows.reshape(-1)
+        none, rows = np.zeros(0, np.float32), self._bits()
         marching.march(
             rows, none, np.zeros(0, np.uint8), grid.table, grid.shape, grid.first, grid.present, grid.occupied,
             grid.box, rays.reshape(-1), none, back.reshape(-1), none, count, -1, step,
@@ -213,7 +217,7 @@ class Field:
                 )
             grid = Grid.from_plain({**header, **arrays})
             _check(grid)
-            rows = np.zeros((len(arrays["values"]), 16), np.float32)
+            rows = np.zeros((len(arrays["values"]), 16), np.float16)
             rows[:, _LANES] = arrays["values"]
             return cls(grid, rows, float(header["density"]), float(header["shift"]))
         except (KeyError, TypeError, ValueError, IndexError) as error:

@@ -166,28 +166,60 @@ def interpolate(grid: Any, rows: np.ndarray, points: np.ndarray, empty: float) -
 
 def rmsprop(old: np.ndarray, total: np.ndarray, rate_sigma: float, rate_color: float, rate_sh: float,
             beta: float) -> np.ndarray:  # fmt: skip
-    """One step on rows (n, 16) with summed gradients (n, 16); untouched rows (lane 8 zero) stay."""
+    """One step on rows (n, 16) with summed gradients (n, 16); untouched rows (lane 8 zero) stay. Lanes 4 and 8 of a row
+    are the roots of its second moments. Not rounded."""
     new = np.array(old, np.float64)
     for i in np.flatnonzero(total[:, 8] != 0):
         g = np.asarray(total[i], np.float64)
         sigma, color = g[0] ** 2, np.mean(g[1:4] ** 2)
-        new[i, 4] = sigma if old[i, 4] == 0 else beta * old[i, 4] + (1 - beta) * sigma
-        new[i, 8] = color if old[i, 8] == 0 else beta * old[i, 8] + (1 - beta) * color
-        new[i, 0] -= rate_sigma * g[0] / (np.sqrt(new[i, 4]) + 1e-8)
+        new[i, 4] = np.sqrt(sigma if old[i, 4] == 0 else beta * float(old[i, 4]) ** 2 + (1 - beta) * sigma)
+        new[i, 8] = np.sqrt(color if old[i, 8] == 0 else beta * float(old[i, 8]) ** 2 + (1 - beta) * color)
+        new[i, 0] -= rate_sigma * g[0] / (new[i, 4] + 1e-8)
         for group in range(4):
-            rate = rate_color * (rate_sh if group else 1.0) / (np.sqrt(new[i, 8]) + 1e-8)
+            rate = rate_color * (rate_sh if group else 1.0) / (new[i, 8] + 1e-8)
             new[i, 4 * group + 1 : 4 * group + 4] -= rate * g[4 * group + 1 : 4 * group + 4]
         new[i, 12] += g[4]
     return new
 
 
-def merge(base: int, count: int, packets: list[dict[str, np.ndarray]]) -> np.ndarray:
-    """(count, 16) float32 sum of packets in their order."""
+COLORS = [lane for lane in range(16) if lane % 4]
+
+
+def pack(row: np.ndarray) -> list[int]:
+    """The sixteen int8 of one row of gradients (16,), as `kernels.update` describes them."""
+    packed = [0] * 16
+    for lanes, where in (([0], 4), (COLORS, 8)):
+        peak = max(abs(float(row[lane])) for lane in lanes)
+        exponent = max(-100, int(np.frexp(peak)[1]) - 1) if peak else -100
+        for lane in lanes:
+            packed[lane] = int(np.clip(np.rint(float(row[lane]) * 2.0 ** (6 - exponent)), -127, 127))
+        packed[where] = exponent
+    half = int(np.float16(row[4]).view(np.uint16))
+    packed[12] = min(247, (half + 64) // 128) - 128
+    return packed
+
+
+def unpack(packed: np.ndarray) -> np.ndarray:
+    """(16,) float64: the gradients that sixteen int8 stand for, with 1 in lane 8."""
+    row = np.zeros(16)
+    row[0] = float(packed[0]) * 2.0 ** (int(packed[4]) - 6)
+    for lane in COLORS:
+        row[lane] = float(packed[lane]) * 2.0 ** (int(packed[8]) - 6)
+    row[4] = float(np.uint16((int(packed[12]) + 128) * 128).view(np.float16))
+    row[8] = 1
+    return row
+
+
+def merge(grid: Any, brick: int, count: int, packets: list[dict[str, np.ndarray]]) -> np.ndarray:
+    """(count, 16) float32 sum of the packets, in their order, of the range of bricks that begins with `brick`."""
     total = np.zeros((count, 16), np.float32)
     for packet in packets:
-        values = packet["halves"].view(np.float16).reshape(-1, 16)
-        for row, value in zip(packet["rows"], values):
-            total[row - base] += value.astype(np.float32)
+        rows = iter(packet["packed"].reshape(-1, 16))
+        for offset, word in enumerate(packet["touched"].tolist()):
+            base = int(grid.first[brick + offset]) - int(grid.first[brick])
+            for bit in range(64):
+                if word >> bit & 1:
+                    total[base + bit] += unpack(next(rows)).astype(np.float32)
     return total
 
 

@@ -27,9 +27,9 @@ from pathlib import Path
 from .scaling import rounds, total
 from .training import read_diary
 
-PACKET = 4 + 32
-ROW = 64
-"""Bytes of a touched row in a packet, and of a row of the grid."""
+PACKET = 16.2
+ROW = 32
+"""Bytes of a touched row in a packet (with its share of a brick's word), and of a row of the grid."""
 
 
 @dataclass(frozen=True)

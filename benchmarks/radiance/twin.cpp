@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 
 typedef float Vec __attribute__((vector_size(64)));
 typedef int32_t Int __attribute__((vector_size(64)));
@@ -22,6 +25,19 @@ struct Samples {
 } s;
 
 inline Vec load(const float* p) { Vec v; std::memcpy(&v, p, 64); return v; }
+
+// Sixteen halves, widened.
+inline Vec widen(const uint16_t* p) {
+#ifdef __AVX512F__
+    return (Vec)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p));
+#else
+    typedef _Float16 Halves __attribute__((vector_size(32)));
+    Halves h;
+    std::memcpy(&h, p, 32);
+    return __builtin_convertvector(h, Vec);
+#endif
+}
+
 inline void store(float* p, Vec v) { std::memcpy(p, &v, 64); }
 inline Vec all(float x) { return Vec{} + x; }
 inline Vec repeat(const float* p) {
@@ -87,7 +103,7 @@ struct Figures {
     int64_t alive, steps;
 };
 
-extern "C" void march(const float* rows, float* grads, uint8_t* touched, const Grid* grid, const float* rays,
+extern "C" void march(const uint16_t* rows, float* grads, uint8_t* touched, const Grid* grid, const float* rays,
                       const float* target, const float* back, int count, int seed, float step, float scale,
                       float shift, float lambda_a, float lambda_p, float lambda_d, float stop, int train, float* out,
                       Figures* figures) {
@@ -157,10 +173,10 @@ extern "C" void march(const float* rows, float* grads, uint8_t* touched, const G
             for (int j = chunk; j < n; j++) {
                 const int32_t* at = s.corner + j * 8;
                 const float* w = s.corner_weight + j * 8;
-                Vec even = load(rows + at[0] * 16l) * w[0], odd = load(rows + at[1] * 16l) * w[1];
+                Vec even = widen(rows + at[0] * 16l) * w[0], odd = widen(rows + at[1] * 16l) * w[1];
                 for (int c = 2; c < 8; c += 2) {
-                    even += load(rows + at[c] * 16l) * w[c];
-                    odd += load(rows + at[c + 1] * 16l) * w[c + 1];
+                    even += widen(rows + at[c] * 16l) * w[c];
+                    odd += widen(rows + at[c + 1] * 16l) * w[c + 1];
                 }
                 const Vec sum = (even + odd) * basis;
                 Four part[4];

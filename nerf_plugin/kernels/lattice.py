@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nerf_plugin.kernels import kernel
-from nerf_plugin.kernels.simd import popcount
+from nerf_plugin.kernels.simd import hload, popcount, vfmas, vload, vstore
 
 
 @kernel
@@ -105,18 +105,18 @@ def carve(keep, start, lo, voxel, camera, mask):
 def interpolate(rows, lanes, table, bricks, first, present, points, empty, out):
     """Trilinear values of rows at points, for points anywhere.
 
-    rows: (N, L) float32. points: (n, 3) float32 voxel units. Corners without a row count as `empty` in lane 0 and are
-    left out of the mean in the other lanes. out: (n, lanes) float32.
+    rows: (N*16,) uint16, bits of halves. points: (n, 3) float32 voxel units. Corners without a row count as `empty` in
+    lane 0 and are left out of the mean in the other lanes. out: (n, lanes) float32, lanes <= 16.
     """
     s1 = bricks[2] + 1
     s0 = s1 * (bricks[1] + 1)
+    sums = np.zeros(16, np.float32)
     for p in range(points.shape[0]):
         x, y, z = points[p, 0], points[p, 1], points[p, 2]
         i, j, k = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
         fx, fy, fz = x - np.float32(i), y - np.float32(j), z - np.float32(k)
-        for lane in range(lanes):
-            out[p, lane] = 0
-        known = np.float32(0.0)
+        sums[:] = 0
+        known, missing = np.float32(0.0), np.float32(0.0)
         for c in range(8):
             u, v, w = i + (c >> 2), j + ((c >> 1) & 1), k + (c & 1)
             weight = fx if c >> 2 else np.float32(1.0) - fx
@@ -130,14 +130,13 @@ def interpolate(rows, lanes, table, bricks, first, present, points, empty, out):
                     if (present[brick] >> bit) & np.uint64(1):
                         row = first[brick] + popcount(present[brick] & ((np.uint64(1) << bit) - np.uint64(1)))
             if row < 0:
-                out[p, 0] += weight * np.float32(empty)
+                missing += weight
                 continue
             known += weight
-            for lane in range(lanes):
-                out[p, lane] += weight * rows[row, lane]
-        if known > 0:
-            for lane in range(1, lanes):
-                out[p, lane] /= known
+            vstore(sums, 0, vfmas(hload(rows, np.int64(row) * 16), weight, vload(sums, 0)))
+        out[p, 0] = sums[0] + missing * np.float32(empty)
+        for lane in range(1, lanes):
+            out[p, lane] = sums[lane] / known if known > 0 else np.float32(0.0)
 
 
 @kernel

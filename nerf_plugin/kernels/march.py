@@ -21,10 +21,11 @@ sum_ij w_i w_j |t_i - t_j| + 1/3 step sum w_i^2 with t in voxels. Its derivative
 
     2 sum_j w_j |t_i - t_j| + 2/3 step w_i,    from running sums of w_j and w_j t_j before and behind i.
 
-Layout. A voxel's row is 16 float32, one cache line: four groups [density r g b] [- r g b] [- r g b] [- r g b] for SH
-functions 1, x, y, z. Multiplying a row by the SH values in the same places and adding the four groups gives
-[x, y_r, y_g, y_b] at once. Gradients use the same lanes, and two of the spare ones: lane 4 collects the rendering
-weight that a voxel received, lane 8 the trilinear weight (so that lane 8 > 0 means "touched").
+Layout. A voxel's row is 16 halves, two rows a cache line: four groups [density r g b] [- r g b] [- r g b] [- r g b] for
+SH functions 1, x, y, z. Multiplying a row by the SH values in the same places and adding the four groups gives
+[x, y_r, y_g, y_b] at once. Gradients are float32, a cache line a row, in the same lanes and two of the spare ones: lane
+4 collects the rendering weight that a voxel received, lane 8 the trilinear weight (so that lane 8 > 0 means "touched").
+Halves cost no quality (`docs/radiance-fields.md`): an optimiser of large batches takes steps far above their rounding.
 
 Voxels live in bricks of 4^3. `table` gives the brick of a place, or -d where no cell within d - 1 bricks is alive
 (Chebyshev distance), which a ray skips in one jump. A brick has two 64-bit words: `occupied`, whose bit says that a
@@ -44,6 +45,7 @@ import numpy as np
 
 from nerf_plugin.kernels import kernel
 from nerf_plugin.kernels.simd import (
+    hload,
     popcount,
     prefetch,
     vadd,
@@ -95,9 +97,10 @@ def march(rows, grads, touched, table, bricks, first, present, occupied, box, ra
           seed, step, scale, shift, lambda_a, lambda_p, lambda_d, stop, train, out, work, corner):  # fmt: skip
     """Render `count` rays and, if `train`, add the loss gradients to `grads`.
 
-    rows, grads: (N*16,) float32. touched: (B,) uint8, set for bricks with a gradient. table: (nx+1, ny+1, nz+1) int32,
-    flat; bricks: (3,) its first three extents less one. first: (B,) int32, present, occupied: (B,) uint64. box: (6,)
-    float32, lower and upper corner of what is alive. rays: (count*6,) float32 origin and unit direction.
+    rows: (N*16,) uint16, bits of halves. grads: (N*16,) float32. touched: (B,) uint8, set for bricks with a gradient.
+    table: (nx+1, ny+1, nz+1) int32, flat; bricks: (3,) its first three extents less one. first: (B,) int32, present,
+    occupied: (B,) uint64. box: (6,) float32, lower and upper corner of what is alive. rays: (count*6,) float32 origin
+    and unit direction.
     target: (count*4,) float32 premultiplied colour and alpha. back, back_grad: (count*3,) float32, colour behind the
     grid and the loss gradient by it. seed: of the jitter of the first sample; negative for none (half a step).
     out: (count*5,) float32 colour, alpha, distance in voxels at which T falls to 1/2 (0 if it never does).
@@ -201,14 +204,14 @@ def march(rows, grads, touched, table, bricks, first, present, occupied, box, ra
                 break
             for j in range(chunk, n):
                 q, w = j * 8, TRI + j * 8
-                even = vfmas(vload(rows, np.int64(corner[q]) * 16), work[w], zero)
-                odd = vfmas(vload(rows, np.int64(corner[q + 1]) * 16), work[w + 1], zero)
-                even = vfmas(vload(rows, np.int64(corner[q + 2]) * 16), work[w + 2], even)
-                odd = vfmas(vload(rows, np.int64(corner[q + 3]) * 16), work[w + 3], odd)
-                even = vfmas(vload(rows, np.int64(corner[q + 4]) * 16), work[w + 4], even)
-                odd = vfmas(vload(rows, np.int64(corner[q + 5]) * 16), work[w + 5], odd)
-                even = vfmas(vload(rows, np.int64(corner[q + 6]) * 16), work[w + 6], even)
-                odd = vfmas(vload(rows, np.int64(corner[q + 7]) * 16), work[w + 7], odd)
+                even = vfmas(hload(rows, np.int64(corner[q]) * 16), work[w], zero)
+                odd = vfmas(hload(rows, np.int64(corner[q + 1]) * 16), work[w + 1], zero)
+                even = vfmas(hload(rows, np.int64(corner[q + 2]) * 16), work[w + 2], even)
+                odd = vfmas(hload(rows, np.int64(corner[q + 3]) * 16), work[w + 3], odd)
+                even = vfmas(hload(rows, np.int64(corner[q + 4]) * 16), work[w + 4], even)
+                odd = vfmas(hload(rows, np.int64(corner[q + 5]) * 16), work[w + 5], odd)
+                even = vfmas(hload(rows, np.int64(corner[q + 6]) * 16), work[w + 6], even)
+                odd = vfmas(hload(rows, np.int64(corner[q + 7]) * 16), work[w + 7], odd)
                 vfold(work, RAW + j * 4, vmul(vadd(even, odd), basis))
             grown = vexp(vmin(vadd(vlane4(work, RAW + chunk * 4, 0), vshift), ceiling))
             more = vadd(grown, one)

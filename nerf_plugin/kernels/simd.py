@@ -23,7 +23,7 @@ from numba.extending import intrinsic, register_model
 
 _F32, _I32, _I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _V16, _I16X32, _V4 = ir.VectorType(_F32, 16), ir.VectorType(_I32, 16), ir.VectorType(_F32, 4)
-_H16 = ir.VectorType(ir.HalfType(), 16)
+_H16, _I8X16 = ir.VectorType(ir.HalfType(), 16), ir.VectorType(ir.IntType(8), 16)
 
 
 class Vec16Type(types.Type):
@@ -155,6 +155,62 @@ def hstore(typingctx, array, offset, value):
 
 
 @intrinsic
+def bload(typingctx, array, offset):
+    """16 elements of an int8 array, as floats."""
+
+    def generate(context, builder, sig, args):
+        return builder.sitofp(_load(context, builder, sig, args, _I8X16), _V16)
+
+    return vec16(array, types.int64), generate
+
+
+@intrinsic
+def bstore(typingctx, array, offset, value):
+    """Rounds 16 floats to whole numbers (nearest even; saturating at +-127) and stores them in an int8 array."""
+
+    def generate(context, builder, sig, args):
+        value = _larger(builder, _smaller(builder, args[2], _all(127.0)), _all(-127.0))
+        whole = builder.fptosi(_call(builder, "llvm.rint.v16f32", value), _I16X32)
+        return _store(context, builder, sig, args, builder.trunc(whole, _I8X16))
+
+    return types.void(array, types.int64, vec16), generate
+
+
+@intrinsic
+def vpeak(typingctx, a):
+    """The largest magnitude of the 16."""
+
+    def generate(context, builder, sig, args):
+        magnitude = _call(builder, "llvm.fabs.v16f32", args[0])
+        signature = ir.FunctionType(_F32, [_V16])
+        name = "llvm.vector.reduce.fmax.v16f32"
+        return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), [magnitude])
+
+    return types.float32(vec16), generate
+
+
+@intrinsic
+def bits(typingctx, scalar):
+    """The bits of a float32, as a whole number."""
+
+    def generate(context, builder, sig, args):
+        return builder.zext(builder.bitcast(args[0], _I32), _I64)
+
+    return types.int64(types.float32), generate
+
+
+@intrinsic
+def power(typingctx, exponent):
+    """2 to a power in -126 .. 127, as a float32."""
+
+    def generate(context, builder, sig, args):
+        biased = builder.trunc(builder.add(args[0], _I64(127)), _I32)
+        return builder.bitcast(builder.shl(biased, _I32(23)), _F32)
+
+    return types.float32(types.int64), generate
+
+
+@intrinsic
 def vset(typingctx, scalar):
     """16 copies of a float32."""
     return vec16(types.float32), lambda c, b, sig, args: _splat(b, args[0])
@@ -268,3 +324,15 @@ def prefetch(typingctx, array, offset):
 def popcount(typingctx, word):
     """Number of set bits of a uint64."""
     return types.int64(types.uint64), lambda ctx, builder, sig, args: _call(builder, "llvm.ctpop.i64", args[0])
+
+
+@intrinsic
+def lowest(typingctx, word):
+    """Number of the lowest set bit of a uint64 that is not 0."""
+
+    def generate(context, builder, sig, args):
+        signature = ir.FunctionType(_I64, [_I64, ir.IntType(1)])
+        function = cgutils.get_or_insert_function(builder.module, signature, "llvm.cttz.i64")
+        return builder.call(function, [args[0], ir.IntType(1)(1)])
+
+    return types.int64(types.uint64), generate

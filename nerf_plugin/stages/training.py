@@ -217,7 +217,7 @@ class TrainingStages:
             yield part, resample(self.start_field.grid, self.start_field.rows, grid, start, stop)
             return
         if "old grid" not in ctx.shared:
-            yield part, np.zeros((end - row, 16), np.float32)
+            yield part, np.zeros((end - row, 16), np.float16)
             return
         _, old = self.grid(ctx, "old grid", -2)
         yield part, resample(old, join_rows(ctx, "old rows"), grid, start, stop)
@@ -246,8 +246,7 @@ class TrainingStages:
         now = plan(self.run_of(ctx.state), number, count)
         _, grid = self.grid(ctx, "grid", now.level)
         [(_, rows)] = ctx.shared["rows"].partition(part)
-        _, _, row, _ = grid.ranges(self.settings.parts)[part]
-        yield part, reduce_task(self.settings, now, row, rows, list(packets))
+        yield part, reduce_task(self.settings, now, grid, part, rows, list(packets))
 
     def round_of(self, ctx: Context) -> tuple[int, int]:
         """(round, number of photos) of the stage at hand."""
@@ -281,7 +280,7 @@ class TrainingStages:
 
 
 def join_rows(ctx: Context, name: str) -> np.ndarray:
-    """(N, 16) float32: all ranges of rows in one array."""
+    """(N, 16) float16: all ranges of rows in one array."""
     import numpy as np
 
     shared: Outputs = ctx.shared[name]

@@ -75,7 +75,7 @@ def _cells_of_voxels(keep: np.ndarray, margin: int) -> np.ndarray:
 def initial(
     settings: Settings, views: Sequence[Mapping[str, Any]], bounds: np.ndarray
 ) -> tuple[np.ndarray, Grid, np.ndarray]:
-    """Box (2, 3) float64, grid and rows (N, 16) float32 to begin with.
+    """Box (2, 3) float64, grid and rows (N, 16) float16 to begin with.
 
     bounds: (2, 3) world box that holds the subject. Raises ValueError when the masks leave nothing of it.
     """
@@ -96,7 +96,7 @@ def initial(
     lo, voxel, bricks = lattice(box[0], box[1], settings.levels[0].resolution)
     keep = first_voxels(views, lo, voxel, [EDGE * b for b in bricks])
     grid = Grid.from_cells(_cells_of_voxels(keep, 0), lo, voxel, lo, voxel, bricks)
-    return box, grid, np.zeros((grid.rows, 16), np.float32)
+    return box, grid, np.zeros((grid.rows, 16), np.float16)
 
 
 def finer_grid(settings: Settings, level: int, box: np.ndarray, grid: Grid, rows: np.ndarray) -> Grid:
@@ -141,10 +141,11 @@ def start_grid(settings: Settings, box: np.ndarray, field: Field) -> Grid:
 
 
 def resample(old: Grid, rows: np.ndarray, new: Grid, start: int = 0, stop: int | None = None) -> np.ndarray:
-    """(n, 16) float32 rows of bricks start..stop of the new grid: interpolated values, moments and weights zero."""
+    """(n, 16) float16 rows of bricks start..stop of the new grid: interpolated values, moments and weights zero."""
     world = new.lo + new.voxels(start, stop) * new.voxel
     points = ((world - old.lo) / old.voxel).astype(np.float32)
     out = np.empty((len(points), 16), np.float32)
-    interpolate(rows, 16, old.table, old.shape, old.first, old.present, points, EMPTY, out)
+    halves = np.ascontiguousarray(rows, np.float16).view(np.uint16).reshape(-1)
+    interpolate(halves, 16, old.table, old.shape, old.first, old.present, points, EMPTY, out)
     out[:, [4, 8, 12]] = 0
-    return out
+    return out.astype(np.float16)

@@ -36,7 +36,7 @@ def train_views(settings: Settings, views: Sequence[Mapping[str, Any]], bounds: 
             grid, rows = finer, resample(grid, rows, finer)
         outputs = [map_task(settings, now, task, box, grid, rows, views, scratch) for task in range(settings.tasks)]
         rows = np.concatenate([
-            reduce_task(settings, now, start, rows[start:stop], [packets[part] for packets, _ in outputs])
+            reduce_task(settings, now, grid, part, rows[start:stop], [packets[part] for packets, _ in outputs])
             for part, (_, _, start, stop) in enumerate(grid.ranges(settings.parts))
         ])  # fmt: skip
         if report:

@@ -5,7 +5,7 @@ reduce_task  the packets of one range, in map order, and its rows -> its new row
 
 Both are pure functions of plain data. Every round takes one optimiser step on the sum over all of its rays, so results
 are those of plain large-batch gradient descent: they depend on neither the number of workers nor that of map tasks
-(save for the rounding of 16-bit packets). The rows of a level's grid, (N, 16) float32, are cut into `settings.parts`
+(save for the rounding of packets). The rows of a level's grid, (N, 16) float16, are cut into `settings.parts`
 ranges by `Grid.ranges`; a reduce task returns its range, and the next round's map tasks read all of them.
 """
 
@@ -25,7 +25,7 @@ from nerf_plugin.training.settings import Settings
 from nerf_plugin.training.views import draw, rung_camera
 
 Packet = dict[str, np.ndarray]
-"""Gradients of one range of rows: rows (n,) int32 ascending, halves (n*16,) uint16."""
+"""Gradients of one range of bricks (see `kernels.update`): touched (bricks,) uint64, packed (n*16,) int8."""
 
 
 class Scratch:
@@ -88,9 +88,9 @@ def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, gr
              scratch: Scratch | None = None) -> tuple[list[Packet], dict[str, float]]:  # fmt: skip
     """Gradients of the rays of one map task.
 
-    box: (2, 3) world box that the run began with. rows: (N, 16) float32. views: what `prepare_view` returned for each
+    box: (2, 3) world box that the run began with. rows: (N, 16) float16. views: what `prepare_view` returned for each
     photo; only those of this task are touched. Returns packets and figures: for each of `settings.parts` ranges
-    {rows: (n,) int32, halves: (n*16,) uint16}, and {rays, alive, steps, loss} with loss = sum of squared errors.
+    {touched: (bricks,) uint64, packed: (n*16,) int8} and {rays, alive, steps, loss}; loss: sum of squared errors.
     """
     scratch = scratch or Scratch()
     rays, target = gather_rays(settings, plan, task, grid, views)
@@ -101,31 +101,37 @@ def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, gr
     out = np.empty(count * 5, np.float32)
     seed = (settings.seed * 7919 + plan.number * settings.tasks + task) & 0x7FFFFFFF
     loss, alive, steps = marching.march(
-        rows.reshape(-1), grads, touched, grid.table, grid.shape, grid.first, grid.present, grid.occupied, grid.box,
+        rows.view(np.uint16).reshape(-1), grads, touched, grid.table, grid.shape, grid.first, grid.present,
+        grid.occupied, grid.box,
         rays, target, back, np.empty_like(back), count, seed, settings.step,
         density(settings, box) * grid.voxel * settings.step, shift(settings), settings.alpha_weight,
         settings.point_weight, plan.distortion, settings.stop, True, out, scratch.work, scratch.corner,
     )  # fmt: skip
     packets = []
     for start, stop, _, _ in grid.ranges(settings.parts):
-        n = update.count_touched(grads, touched, grid.first, grid.present, start, stop)
-        packet = {"rows": np.empty(n, np.int32), "halves": np.empty(n * 16, np.uint16)}
-        update.pack(grads, touched, grid.first, grid.present, start, stop, packet["rows"], packet["halves"])
-        packets.append(packet)
+        words = np.empty(stop - start, np.uint64)
+        n = update.mark_touched(grads, touched, grid.first, grid.present, start, stop, words)
+        packed = np.empty(n * 16, np.int8)
+        update.pack(grads, touched, grid.first, start, words, packed)
+        packets.append({"touched": words, "packed": packed})
     scratch.clean()
     return packets, {"rays": count, "alive": alive, "steps": steps, "loss": loss}
 
 
-def reduce_task(settings: Settings, plan: RoundPlan, row: int, rows: np.ndarray,
+def reduce_task(settings: Settings, plan: RoundPlan, grid: Grid, part: int, rows: np.ndarray,
                 packets: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:  # fmt: skip
     """One optimiser step of a range of rows.
 
-    row: number of the range's first row. rows: (n, 16) float32, the range. packets: those of the range, in map order.
-    Returns the new (n, 16) float32.
+    part: number of the range, of `grid.ranges(settings.parts)`. rows: (n, 16) float16, the range. packets: those of the
+    range, in map order. Returns the new (n, 16) float16.
     """
+    brick = grid.ranges(settings.parts)[part][0]
     total = np.zeros(rows.size, np.float32)
     for packet in packets:
-        update.merge(total, row, packet["rows"], packet["halves"])
-    new = np.empty(rows.shape, np.float32)
-    update.step(rows.reshape(-1), total, plan.rate_sigma, plan.rate_color, plan.rate_sh, settings.beta, new.reshape(-1))
+        update.merge(total, grid.first, brick, packet["touched"], packet["packed"])
+    new = np.empty(rows.shape, np.float16)
+    update.step(
+        rows.view(np.uint16).reshape(-1), total, plan.rate_sigma, plan.rate_color, plan.rate_sh, settings.beta,
+        new.view(np.uint16).reshape(-1),
+    )  # fmt: skip
     return new

@@ -45,7 +45,7 @@ def test_one_and_two_workers_leave_the_same_rows_and_a_diary(capture: Path, tmp_
     for one in diary:
         assert one["maps"] == one["reduces"] == 4
         assert 0 < one["kernel"] <= one["tasks"] <= one["wall"]
-        assert one["reduce_bytes"] == 64 * one["live"] <= 64 * one["dense"]
+        assert one["reduce_bytes"] == 32 * one["live"] <= 32 * one["dense"]
     assert figures["dense"] > figures["live"] > 0 and 0 < figures["overhead"] < 100
 
 

@@ -85,7 +85,7 @@ def test_tasks_in_any_order_with_any_scratch_give_the_same_packets(views):
         alone, figures = map_task(SMALL, now, task, box, grid, rows, views)
         assert figures["rays"] > 0
         for a, b in zip(alone, backwards[task]):
-            assert a["rows"].tobytes() == b["rows"].tobytes() and a["halves"].tobytes() == b["halves"].tobytes()
+            assert {k: v.tobytes() for k, v in a.items()} == {k: v.tobytes() for k, v in b.items()}
 
 
 def test_inputs_stay_untouched(views):
@@ -94,7 +94,7 @@ def test_inputs_stay_untouched(views):
     now = plan(SMALL, 0, len(views))
     packets, _ = map_task(SMALL, now, 0, box, grid, rows, views)
     start, stop = grid.ranges(SMALL.parts)[0][2:]
-    new = reduce_task(SMALL, now, start, rows[start:stop], [packets[0]])
+    new = reduce_task(SMALL, now, grid, 0, rows[start:stop], [packets[0]])
     assert (new != rows[start:stop]).any() and not rows.any()
 
 
@@ -181,14 +181,14 @@ def test_opaque_photos_keep_what_enough_views_see():
 def test_resampling_keeps_a_linear_field_and_can_be_cut():
     lo, voxel, bricks = lattice(np.full(3, -1.0), np.full(3, 1.0), 20)
     grid = Grid.from_cells(np.ones([4 * b for b in bricks]), lo, voxel, lo, voxel, bricks)
-    rows = np.ones((grid.rows, 16), np.float32)
+    rows = np.ones((grid.rows, 16), np.float16)
     rows[:, 0] = 5 + (grid.lo + grid.voxels() * grid.voxel) @ [1, 2, 3]
     settings = Settings((Level(20, 1, 64), Level(37, 1, 64)))
     finer = finer_grid(settings, 1, np.array([[-1.0] * 3, [1.0] * 3]), grid, rows)
     new = resample(grid, rows, finer)
     world = finer.lo + finer.voxels() * finer.voxel
     well_inside = (np.abs(world) < 1 - voxel).all(1)
-    np.testing.assert_allclose(new[well_inside, 0], 5 + world[well_inside] @ [1, 2, 3], atol=1e-5)
+    np.testing.assert_allclose(new[well_inside, 0], 5 + world[well_inside] @ [1, 2, 3], atol=1e-2)
     assert not new[:, [4, 8, 12]].any() and (new[well_inside, 1] == 1).all()
     pieces = [resample(grid, rows, finer, a, b) for a, b, _, _ in finer.ranges(5)]
     assert np.concatenate(pieces).tobytes() == new.tobytes()
@@ -198,7 +198,7 @@ def test_what_no_ray_saw_or_is_clear_is_pruned():
     lo, voxel, bricks = lattice(np.full(3, -1.0), np.full(3, 1.0), 20)
     grid = Grid.from_cells(np.ones([4 * b for b in bricks]), lo, voxel, lo, voxel, bricks)
     x, y, _ = (grid.lo + grid.voxels() * grid.voxel).T
-    rows = np.zeros((grid.rows, 16), np.float32)
+    rows = np.zeros((grid.rows, 16), np.float16)
     rows[:, 0], rows[:, 12] = np.where(x < 0, 20, -20), y < 0
     finer = finer_grid(Settings((Level(20, 1, 64), Level(40, 1, 64))), 1, np.array([[-1.0] * 3, [1.0] * 3]), grid, rows)
     left = finer.lo + finer.voxels() * finer.voxel
