@@ -3,6 +3,7 @@
 A node's data directory holds `<job>/<stage>/<kind>/<hash>`; (stage, kind) is a *unit*, written by the tasks of that
 kind and deleted whole when the scheduler releases it. A file appears under its name only when it is complete (write,
 then rename), so a reader never sees half of one, and a killed writer leaves only a `.tmp` file that goes with its unit.
+Large files of a released unit are overwritten by later blobs rather than deleted, where that is safe (see recycle.py).
 
 Reading costs no copy on the host that holds the blob: the file is mapped, and arrays decoded from it are views of the
 mapping. From another host the bytes are fetched (see blobserver.py) and then mapped just the same."""
@@ -10,6 +11,7 @@ mapping. From another host the bytes are fetched (see blobserver.py) and then ma
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import mmap
 import os
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING
 import xxhash
 
 from .errors import DafError
+from .recycle import SMALLEST, Pool
 
 if TYPE_CHECKING:
     from .wire.messages import Node, Ref
@@ -48,16 +51,29 @@ class BlobWrong(BlobLost):
 
 
 class BlobWriter:
-    """Writes one blob front to back. Use as a context manager: leaving it without `commit` deletes what was written."""
+    """Writes one blob front to back. Use as a context manager: leaving it without `commit` deletes what was written.
 
-    def __init__(self, directory: Path):
+    `size` is about how many bytes will come; a file for as many is taken from `pool`, if it has one.
+    """
+
+    def __init__(self, directory: Path, pool: Pool | None = None, size: int = 0):
         self._directory = str(directory)
         self._temporary = f"{self._directory}/{os.getpid()}-{threading.get_ident():x}-{next(_numbers)}.tmp"
-        try:
-            self._fd = os.open(self._temporary, _CREATE, 0o600)
-        except FileNotFoundError:  # the unit's first blob
+        self._pool = pool
+        self._held = 0
+        """Bytes of old content in a file of the pool."""
+        taken = None
+        if pool is not None and size >= SMALLEST:
             directory.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(self._temporary, _CREATE, 0o600)
+            taken = pool.take(size, self._temporary)
+        if taken is not None:
+            self._fd, self._held = taken
+        else:
+            try:
+                self._fd = os.open(self._temporary, _CREATE, 0o600)
+            except FileNotFoundError:  # the unit's first blob
+                directory.mkdir(parents=True, exist_ok=True)
+                self._fd = os.open(self._temporary, _CREATE, 0o600)
         self._digest = xxhash.xxh3_128()
         self.size = 0
 
@@ -68,7 +84,7 @@ class BlobWriter:
             self._digest.update(view)
         total = sum(map(len, views))
         while views:
-            done = os.writev(self._fd, views[:_IOV_MAX])
+            done = self._append(views[:_IOV_MAX])
             while views and done >= len(views[0]):
                 done -= len(views[0])
                 views.pop(0)
@@ -77,9 +93,20 @@ class BlobWriter:
         self.size += total
         return total
 
+    def _append(self, views: list[memoryview]) -> int:
+        try:
+            return os.writev(self._fd, views)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or self._pool is None:
+                raise
+            self._pool.clear()
+            return os.writev(self._fd, views)
+
     def commit(self) -> tuple[bytes, int]:
         """Give the blob its name; returns (16-byte XXH3-128, size in bytes)."""
         digest = self._digest.digest()
+        if self._held > self.size:
+            os.ftruncate(self._fd, self.size)
         os.close(self._fd)
         self._fd = -1
         os.replace(self._temporary, f"{self._directory}/{digest.hex()}")
@@ -104,6 +131,7 @@ class BlobStore:
 
     def __init__(self, root: Path):
         self.root = root
+        self.pool = Pool(root)
 
     def unit(self, job: int, stage: int, kind: int) -> Path:
         """The folder of one unit."""
@@ -112,12 +140,14 @@ class BlobStore:
     def path(self, job: int, stage: int, kind: int, digest: bytes) -> Path:
         return self.unit(job, stage, kind) / digest.hex()
 
-    def writer(self, job: int, stage: int, kind: int) -> BlobWriter:
-        return BlobWriter(self.unit(job, stage, kind))
+    def writer(self, job: int, stage: int, kind: int, size: int = 0) -> BlobWriter:
+        """A writer of a blob of about `size` bytes; 0: unknown."""
+        return BlobWriter(self.unit(job, stage, kind), self.pool, size)
 
     def put(self, job: int, stage: int, kind: int, parts: Iterable[Buffer]) -> tuple[bytes, int]:
         """Store one blob; returns (hash, size)."""
-        with self.writer(job, stage, kind) as writer:
+        parts = list(parts)
+        with self.writer(job, stage, kind, sum(map(len, parts))) as writer:
             writer.write(parts)
             return writer.commit()
 
@@ -126,13 +156,28 @@ class BlobStore:
         units = list(units)
         folders = [self.unit(job, stage, kind) for stage, kind in units] if units else [self.root / str(job)]
         for folder in folders:
+            if units:
+                self.pool.give(_large(folder))
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _large(folder: Path) -> list[tuple[str, int]]:
+    """The complete blobs of a unit that are worth keeping: (path, size in bytes)."""
+    found = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not entry.name.endswith(".tmp") and (size := entry.stat().st_size) >= SMALLEST:
+                    found.append((entry.path, size))
+    except FileNotFoundError:  # the unit is empty, or another worker of this node is deleting it
+        pass
+    return found
 
 
 def map_file(path: Path, offset: int = 0, size: int | None = None) -> memoryview:
     """A read-only view of a file's bytes [offset, offset + size), mapped. Raises FileNotFoundError; ValueError when it
     is too short."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = _open_named(path)
     try:
         total = os.fstat(fd).st_size
         size = total - offset if size is None else size
@@ -145,6 +190,20 @@ def map_file(path: Path, offset: int = 0, size: int | None = None) -> memoryview
     finally:
         os.close(fd)
     return memoryview(mapping)[offset - start :]
+
+
+def _open_named(path: Path) -> int:
+    """Open a file for reading by a name that it still has once it is open, for only then nobody overwrites it (see
+    recycle.py)."""
+    while True:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if os.path.samestat(os.stat(path), os.fstat(fd)):
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)  # another attempt has left the same bytes under the same name
 
 
 class Reader:

@@ -66,10 +66,12 @@ class Collector:
         self._budget = budget
         self._groups: defaultdict[Any, list[Any]] = defaultdict(list)
         self._runs: list[tuple[Path, list[int]]] = []
+        self.held = 0
+        """About how many bytes of values are in memory."""
 
     def collect(self, pairs: Iterable[tuple[Any, Any]]) -> None:
         """Take all pairs. Raises BadKey and codec.Unsendable for what cannot be shuffled."""
-        groups, budget, held = self._groups, self._budget, 0
+        groups, budget, held = self._groups, self._budget, self.held
         for pair in pairs:
             try:
                 key, value = pair
@@ -81,14 +83,15 @@ class Collector:
                 raise BadKey(
                     f"a {type(key).__name__} cannot be a key; use text, bytes, numbers or tuples of them"
                 ) from error
-            held += _SMALL if value.__class__ in _PLAIN else _weight(value)
+            held += _SMALL if value.__class__ in _PLAIN else weight(value)
             if held > budget:
                 if self._combine is not None:
                     self._combine_groups()
-                    held = sum(_weight(value) for values in groups.values() for value in values)
+                    held = sum(weight(value) for values in groups.values() for value in values)
                 if held > budget // 2:
                     self._spill()
                     held = 0
+        self.held = held
 
     @property
     def empty(self) -> bool:
@@ -238,7 +241,7 @@ def _write_segment(writer: BlobWriter, groups: Iterable[Grouped]) -> int:
     keys: list[Any] = []
     counts: list[int] = []
     values: list[Any] = []
-    size = weight = 0
+    size = held = 0
 
     def flush() -> int:
         single = all(count == 1 for count in counts)
@@ -250,10 +253,10 @@ def _write_segment(writer: BlobWriter, groups: Iterable[Grouped]) -> int:
             keys.append(key)
             counts.append(len(part))
             values += part
-            weight += _weight(part[0]) * len(part)
-            if len(values) >= CHUNK_VALUES or weight >= CHUNK_BYTES:
+            held += weight(part[0]) * len(part)
+            if len(values) >= CHUNK_VALUES or held >= CHUNK_BYTES:
                 size += flush()
-                keys, counts, values, weight = [], [], [], 0
+                keys, counts, values, held = [], [], [], 0
     if keys:
         size += flush()
     return size
@@ -271,7 +274,7 @@ def _sort(keys: list[Any]) -> None:
         raise BadKey(f"keys of one stage must be of one kind that can be ordered: {error}") from error
 
 
-def _weight(value: Any) -> int:
+def weight(value: Any) -> int:
     """A cheap estimate of the bytes a value holds."""
     size = getattr(value, "nbytes", None)
     if size is not None:
@@ -279,7 +282,7 @@ def _weight(value: Any) -> int:
     if type(value) in (bytes, str, bytearray, memoryview):
         return len(value) + _SMALL
     if type(value) in (tuple, list):
-        return _SMALL + sum(map(_weight, value))
+        return _SMALL + sum(map(weight, value))
     if type(value) is dict:
-        return _SMALL + sum(map(_weight, value.values()))
+        return _SMALL + sum(map(weight, value.values()))
     return _SMALL

@@ -241,7 +241,7 @@ def run_map(env: Env, stage: LoadedStage, index: int) -> TaskResult:
         collector.collect(pairs)
         if collector.empty:
             return TaskResult(b"", 0, (), ctx.counters)
-        with env.store.writer(env.job_id, stage.number, MAP) as writer:
+        with env.store.writer(env.job_id, stage.number, MAP, collector.held) as writer:
             sizes = collector.write(writer)
             digest, size = writer.commit()
         return TaskResult(digest, size, sizes, ctx.counters)
@@ -264,7 +264,7 @@ def run_reduce(env: Env, stage: LoadedStage, index: int, segments: Sequence[Segm
         first = next(stream, None)
         if first is None:
             return TaskResult(b"", 0, (), ctx.counters)
-        with env.store.writer(env.job_id, stage.number, REDUCE) as writer:
+        with env.store.writer(env.job_id, stage.number, REDUCE, shuffle.weight(first[1])) as writer:
             shuffle.write_pairs(writer, itertools.chain([first], stream))
             digest, size = writer.commit()
         return TaskResult(digest, size, (), ctx.counters)

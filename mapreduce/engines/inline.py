@@ -79,6 +79,7 @@ class _Run:
                 self._forget(number, plan.inputs)
             previous = self._run_stage(number, plan)
             number += 1
+        env.store.pool.clear()
         finish = tasks.run_finish(env, number, previous)
         self._add(finish.counters)
         value, files = tasks.unpack_value(finish.value)

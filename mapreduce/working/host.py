@@ -88,7 +88,8 @@ class DataDirectory:
         self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._owner = os.getpid()
         if not self.temporary and _alone(self._lock):
-            shutil.rmtree(path / "scratch", ignore_errors=True)  # what killed tasks left behind
+            for left in ("scratch", "blobs/recycled"):  # what killed tasks left behind
+                shutil.rmtree(path / left, ignore_errors=True)
         fcntl.flock(self._lock, fcntl.LOCK_SH)
         self.blobs = path / "blobs"
         self.scratch = path / "scratch"

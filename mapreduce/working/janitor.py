@@ -1,4 +1,4 @@
-"""Deletes released blobs."""
+"""Deletes released blobs, and what has been kept of them for later ones."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import queue
 import threading
 
 from ..blobs import BlobStore
+from ..recycle import IDLE
 from ..wire.messages import Release
 
 
@@ -22,8 +23,17 @@ class Janitor:
         self._todo.put(message)
 
     def _run(self) -> None:
-        while (message := self._todo.get()) is not None:
+        kept = True
+        while True:
+            try:
+                message = self._todo.get(timeout=IDLE if kept else None)
+            except queue.Empty:
+                kept = self._store.pool.trim()
+                continue
+            if message is None:
+                return
             self._store.release(message.job, message.units)
+            kept = True
 
     def close(self) -> None:
         self._todo.put(None)

@@ -1,0 +1,164 @@
+"""Pages that are used again: files of released blobs, kept for a moment so that the next ones overwrite them.
+
+A new file in a memory file system costs more than its bytes: each page is allocated, charged and put into the file's
+tree, which takes longer than the copy. A job of many rounds releases as many bytes each round as it writes, so a
+released file is not deleted but moved into the folder `recycled` of the node's store, and the next writer of about that
+size takes it, overwrites it, cuts it to its size and gives it its name. Taking is a rename: of two processes, one gets
+it.
+
+The danger is a process that still maps the released file, which must never see it change. Nobody keeps a list of such
+processes (an attempt that was given up, a view that a job keeps in its cache), but the kernel does: it grants a write
+lease (fcntl(2), F_SETLEASE) only when no other open file refers to the inode, and a mapping holds its open file, also
+after close. So the taker asks for one, and a file for which it is refused goes back. That leaves whoever is just
+opening a file by a name that it no longer has; `map_file` closes that gap by looking, after the open that the kernel
+counts, whether the name still leads to what it opened.
+
+Two things limit this to the memory file system. The gain is there. And an overlay file system counts a mapping at the
+file below, not at its own: there the lease would be granted while another process maps the file.
+
+The pool is bounded in bytes and in files, dropped when nothing was released for a while (see working/janitor.py), and
+its names hold size and time, so that it needs no other record and what a killed worker leaves is recognised."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import itertools
+import os
+import re
+import shutil
+import signal
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+SMALLEST = 1 << 20
+"""Bytes of a file that is worth it: below, looking through the pool costs what it saves."""
+LIMIT = 512 << 20
+"""Bytes of all files of a node's pool; a part of the free space if that is less."""
+SHARE = 8
+MOST = 128
+IDLE = 5.0
+"""Seconds that a file stays in the pool."""
+_TRIES = 4
+_TMPFS = 0x01021994
+_NAME = re.compile(r"(\d+)-(\d+)-\d+-\d+")
+_numbers = itertools.count()
+
+
+class _Kept(NamedTuple):
+    since: int
+    size: int
+    name: str
+
+
+class Pool:
+    """The recycled files of the store below `root`."""
+
+    def __init__(self, root: Path, limit: int = LIMIT):
+        self.folder = root / "recycled"
+        self._limit = limit
+        self._usable: bool | None = None
+
+    def give(self, files: Iterable[tuple[str, int]]) -> None:
+        """Move released files (path, size in bytes) into the pool, as far as they fit; the oldest make room."""
+        files = [(path, size) for path, size in files if SMALLEST <= size <= self._limit]
+        if not files or not self._can():
+            return
+        kept = sorted(self._list())
+        room = os.statvfs(self.folder)
+        held = sum(item.size for item in kept)
+        limit = min(self._limit, (room.f_bavail * room.f_frsize + held) // SHARE)
+        for path, size in files:
+            while kept and (held + size > limit or len(kept) >= MOST):
+                oldest = kept.pop(0)
+                held -= oldest.size
+                self._remove(oldest.name)
+            if held + size > limit:
+                return
+            now = time.monotonic_ns()
+            name = f"{now}-{size}-{os.getpid()}-{next(_numbers)}"
+            with contextlib.suppress(OSError):  # another worker of this node has released it
+                os.rename(path, self.folder / name)
+                kept.append(_Kept(now, size, name))
+                held += size
+
+    def take(self, size: int, path: str) -> tuple[int, int] | None:
+        """A file for about `size` bytes, moved to `path` and open for writing: (descriptor, its bytes); None when
+        there is none that nobody else has open or mapped."""
+        if size < SMALLEST:
+            return None
+        fitting = sorted(self._list(), key=lambda item: (item.size < size, abs(item.size - size), item.since))
+        for _, kept, name in fitting[:_TRIES]:
+            source = self.folder / name
+            try:
+                os.rename(source, path)
+            except FileNotFoundError:
+                continue
+            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            if _sole(fd):
+                return fd, kept
+            os.close(fd)
+            try:
+                os.rename(path, source)
+            except FileNotFoundError:  # the pool was dropped
+                os.unlink(path)
+        return None
+
+    def trim(self, seconds: float = IDLE) -> bool:
+        """Delete what has been there longer; returns whether anything is left."""
+        now = time.monotonic_ns()
+        left = False
+        for item in self._list():
+            if 0 <= now - item.since < seconds * 1e9:  # a time to come is of before the host was started
+                left = True
+            else:
+                self._remove(item.name)
+        return left
+
+    def clear(self) -> None:
+        """Delete all of it: the space is needed."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _can(self) -> bool:
+        if self._usable is None:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._usable = hasattr(fcntl, "F_SETLEASE") and _file_system(self.folder) == _TMPFS
+            if not self._usable:
+                self.clear()
+        elif self._usable:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self._usable
+
+    def _list(self) -> list[_Kept]:
+        try:
+            names = os.listdir(self.folder)
+        except FileNotFoundError:
+            return []
+        return [_Kept(int(match[1]), int(match[2]), match[0]) for match in map(_NAME.fullmatch, names) if match]
+
+    def _remove(self, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.folder / name)
+
+
+def _sole(fd: int) -> bool:
+    """Whether `fd` is the only open file, and its only name, of its inode: nobody else can see or change its bytes."""
+    try:
+        # Somebody who opens it now would be announced by SIGIO, which kills; SIGURG is ignored.
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError:
+        return False
+    return os.fstat(fd).st_nlink == 1
+
+
+def _file_system(path: Path) -> int:
+    """The kernel's number of the type of file system that `path` is in; 0 where it cannot be found."""
+    buffer = (ctypes.c_long * 64)()  # struct statfs begins with f_type
+    if ctypes.CDLL(None).statfs(os.fsencode(path), buffer) != 0:
+        return 0
+    return int(buffer[0])
