@@ -20,8 +20,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import xxhash
-
 from .blobs import BlobLost, BlobStore, BlobWrong, Buffer, map_file, verified
 from .wire.messages import Chunk, Fetch, Node, Ref
 from .wire.typed import at_blobserver, at_fetcher, encode
@@ -159,15 +157,23 @@ class Fetcher:
             BlobWrong: it has other bytes under its name.
         """
         if ref.size > WHOLE and size < ref.size // 2:
-            parts = bytearray(size)
-            self._pull(node, job, ref, offset, size, parts)
-            return verified(memoryview(parts), ref, offset)
-        data = bytearray(ref.size)
-        self._pull(node, job, ref, 0, ref.size, data)
-        if xxhash.xxh3_128_digest(data) != ref.hash:
-            raise BlobWrong(node.name, f"{node.address} sent other bytes than the hash {ref.hash.hex()} stands for")
+            return self._right(node, job, ref, offset, size)
+        data = self._right(node, job, ref, 0, ref.size)
         self._store.put(job, ref.stage, ref.kind, [data])
         return map_file(self._store.path(job, ref.stage, ref.kind, ref.hash), offset, size)
+
+    def _right(self, node: Node, job: int, ref: Ref, offset: int, size: int) -> Buffer:
+        """The bytes, checked. Wrong ones are asked for once more: it may have been the network."""
+        into = bytearray(size)
+        self._pull(node, job, ref, offset, size, into)
+        try:
+            return verified(memoryview(into), ref, offset)
+        except BlobWrong:
+            self._pull(node, job, ref, offset, size, into)
+        try:
+            return verified(memoryview(into), ref, offset)
+        except BlobWrong as wrong:
+            raise BlobWrong(node.name, f"{node.address} sent twice what {ref.hash.hex()} does not stand for") from wrong
 
     def _pull(self, node: Node, job: int, ref: Ref, offset: int, size: int, into: bytearray) -> None:
         """Fill `into` with the blob's bytes from `offset` on. A silent server gets a fresh connection every `retry`
