@@ -154,23 +154,27 @@ class BlobStore:
     def release(self, job: int, units: Iterable[tuple[int, int]] = ()) -> None:
         """Delete these units, or all of the job. Mappings of deleted files stay valid until they are dropped."""
         units = list(units)
-        folders = [self.unit(job, stage, kind) for stage, kind in units] if units else [self.root / str(job)]
-        for folder in folders:
-            if units:
-                self.pool.give(_large(folder))
-            shutil.rmtree(folder, ignore_errors=True)
+        if not units:
+            shutil.rmtree(self.root / str(job), ignore_errors=True)
+        for stage, kind in units:
+            folder = self.unit(job, stage, kind)
+            released = folder.with_name(f"{kind}-{os.getpid()}-{next(_numbers)}")
+            try:
+                folder.rename(released)
+            except FileNotFoundError:  # it is empty, or another worker of this node was faster
+                continue
+            self.pool.give(_large(released))
+            shutil.rmtree(released, ignore_errors=True)
 
 
 def _large(folder: Path) -> list[tuple[str, int]]:
     """The complete blobs of a unit that are worth keeping: (path, size in bytes)."""
     found = []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):  # a writer that goes on in vain deletes what it wrote
                 if not entry.name.endswith(".tmp") and (size := entry.stat().st_size) >= SMALLEST:
                     found.append((entry.path, size))
-    except FileNotFoundError:  # the unit is empty, or another worker of this node is deleting it
-        pass
     return found
 
 

@@ -30,44 +30,48 @@ import re
 import shutil
 import signal
 import time
+from bisect import bisect_left
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 SMALLEST = 1 << 20
 """Bytes of a file that is worth it: below, looking through the pool costs what it saves."""
-LIMIT = 512 << 20
+LIMIT = 1 << 30
 """Bytes of all files of a node's pool; a part of the free space if that is less."""
 SHARE = 8
-MOST = 128
+MOST = 512
 IDLE = 5.0
 """Seconds that a file stays in the pool."""
 _TRIES = 4
+_WASTE = 4
 _TMPFS = 0x01021994
 _NAME = re.compile(r"(\d+)-(\d+)-\d+-\d+")
 _numbers = itertools.count()
 
 
 class _Kept(NamedTuple):
-    since: int
     size: int
+    since: int
     name: str
 
 
 class Pool:
-    """The recycled files of the store below `root`."""
+    """The recycled files of the store below `root`, as one thread sees them."""
 
     def __init__(self, root: Path, limit: int = LIMIT):
         self.folder = root / "recycled"
         self._limit = limit
         self._usable: bool | None = None
+        self._known: list[_Kept] = []
+        """What was there when we last looked, by size: looking again for each blob costs more than taking."""
 
     def give(self, files: Iterable[tuple[str, int]]) -> None:
         """Move released files (path, size in bytes) into the pool, as far as they fit; the oldest make room."""
         files = [(path, size) for path, size in files if SMALLEST <= size <= self._limit]
         if not files or not self._can():
             return
-        kept = sorted(self._list())
+        kept = sorted(self._list(), key=lambda item: item.since)
         room = os.statvfs(self.folder)
         held = sum(item.size for item in kept)
         limit = min(self._limit, (room.f_bavail * room.f_frsize + held) // SHARE)
@@ -82,7 +86,7 @@ class Pool:
             name = f"{now}-{size}-{os.getpid()}-{next(_numbers)}"
             with contextlib.suppress(OSError):  # another worker of this node has released it
                 os.rename(path, self.folder / name)
-                kept.append(_Kept(now, size, name))
+                kept.append(_Kept(size, now, name))
                 held += size
 
     def take(self, size: int, path: str) -> tuple[int, int] | None:
@@ -90,19 +94,26 @@ class Pool:
         there is none that nobody else has open or mapped."""
         if size < SMALLEST:
             return None
-        fitting = sorted(self._list(), key=lambda item: (item.size < size, abs(item.size - size), item.since))
-        for _, kept, name in fitting[:_TRIES]:
-            source = self.folder / name
+        if not self._known:
+            self._known = sorted(self._list())
+        for _ in range(_TRIES):
+            if not self._known:
+                return None
+            place = bisect_left(self._known, (size,))
+            if place == len(self._known) or self._known[place].size > _WASTE * size:
+                place = max(0, place - 1)  # the largest of those that are too small: the rest gets new pages
+            found = self._known.pop(place)
             try:
-                os.rename(source, path)
-            except FileNotFoundError:
+                os.rename(self.folder / found.name, path)
+            except FileNotFoundError:  # somebody else has it: time to look again
+                self._known = sorted(self._list())
                 continue
             fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
             if _sole(fd):
-                return fd, kept
+                return fd, found.size
             os.close(fd)
             try:
-                os.rename(path, source)
+                os.rename(path, self.folder / found.name)
             except FileNotFoundError:  # the pool was dropped
                 os.unlink(path)
         return None
@@ -137,7 +148,7 @@ class Pool:
             names = os.listdir(self.folder)
         except FileNotFoundError:
             return []
-        return [_Kept(int(match[1]), int(match[2]), match[0]) for match in map(_NAME.fullmatch, names) if match]
+        return [_Kept(int(match[2]), int(match[1]), match[0]) for match in map(_NAME.fullmatch, names) if match]
 
     def _remove(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
