@@ -130,7 +130,7 @@ class Client:
             token: names this request; give the same again to ask for the same job after this process was restarted.
 
         Raises:
-            Overloaded: the coordinator takes no more jobs for now.
+            Overloaded: the coordinator takes no more jobs for now; `retry_after` says when it may.
             UnknownJobType: no worker ever offered this type.
             Refused: a value is out of range.
         """
@@ -259,14 +259,19 @@ class Client:
     def _request(self, request: m.Message, answers: Callable[[Any], bool]) -> Any:
         """Send, wait for what `answers`, send again when there is silence."""
         self._send(request)
-        self._heard = sent = time.monotonic()
+        self._heard = sent = began = time.monotonic()
         while True:
             message = self._receive(min(sent + RESEND, self._heard + self.patience) - time.monotonic())
             now = time.monotonic()
             if message is not None:
                 self._heard = now
                 if isinstance(message, m.Rejected) and message.token == getattr(request, "token", ""):
-                    raise rejection(message)
+                    if message.code != "busy" or now - began + message.retry_after > self.patience:
+                        raise rejection(message)
+                    time.sleep(message.retry_after)  # we said too much; now it is heard
+                    self._send(request)
+                    self._heard = sent = time.monotonic()
+                    continue
                 if answers(message):
                     return message
                 if isinstance(message, m.Reregister):
@@ -289,7 +294,7 @@ class Client:
             self._heard = now
             if isinstance(message, m.Reregister):
                 self._introduce()
-            elif isinstance(message, m.Rejected) and not message.token:
+            elif isinstance(message, m.Rejected) and not message.token and message.code != "busy":
                 raise rejection(message)
         elif now - self._heard >= self.patience:
             raise self._unreachable()
@@ -336,7 +341,7 @@ class Client:
 def rejection(message: m.Rejected) -> DafError:
     """The error that a Rejected stands for."""
     match message.code:
-        case "full":
+        case "full" | "busy":
             return Overloaded(message.message, retry_after=message.retry_after)
         case "unknown-job":
             return UnknownJob(message.message)

@@ -26,8 +26,10 @@ from ..wire import messages as m
 from ..wire import sockets
 from ..wire.gate import Gate
 from ..wire.typed import at_coordinator, clip
+from . import rates
 from .peers import Peers
 from .post import Post
+from .rates import Bucket
 
 log = logging.getLogger("daf.coordinator")
 
@@ -45,6 +47,7 @@ class Admission:
     Attributes:
         refused: messages that their senders' keys did not cover.
         malformed: what was no message, or made no sense.
+        unheard: messages of those who said too much.
     """
 
     def __init__(
@@ -55,12 +58,13 @@ class Admission:
         post: Post,
         owner: Callable[[int], str | None],
     ):
-        self.refused = self.malformed = 0
+        self.refused = self.malformed = self.unheard = 0
         self._socket = socket
         self._gate = gate
         self._peers = peers
         self._post = post
         self._owner = owner
+        self._strangers = Bucket(*rates.STRANGERS)
 
     def arrivals(self, now: float) -> Iterator[tuple[bytes, m.Message]]:
         """What has come and may be handled, each with its peer; bounded, so that one loud peer cannot keep the others
@@ -78,11 +82,37 @@ class Admission:
                 frames, key = known
                 if key is None:  # its key was taken away while it was connected
                     continue
-            message = self._judged(frames, key, now)
+            message = self._judged(frames, key, now) if self._within(frames, now) else None
             if message is not None:
                 yield frames[0], message
             if time.monotonic() - now > BUDGET:
                 return
+
+    def _within(self, frames: list[bytes], now: float) -> bool:
+        """Whether the peer may say that much; a client is told when it may say more."""
+        peer = frames[0]
+        if peer in self._peers.workers:
+            return True
+        client = self._peers.clients.get(peer)
+        if (client.said if client is not None else self._strangers).take(now):
+            return True
+        self.unheard += 1
+        if self.unheard & (self.unheard - 1) == 0:
+            log.warning("message number %d that was not heard: its peer says too much", self.unheard)
+        if client is not None and now - client.warned > rates.TELL:
+            client.warned = now
+            self._post.say(peer, self._busy(frames[-1], client.said.wait()), now)
+        return False
+
+    @staticmethod
+    def _busy(frame: bytes, wait: float) -> m.Message:
+        try:
+            token = getattr(at_coordinator(frame), "token", "")
+        except WireError:
+            token = ""
+        rate, burst = rates.CLIENT
+        text = f"this client says more than {rate:g} messages a second ({burst:g} at once); retry in {wait:.1f} s"
+        return m.Rejected(token, "busy", text, wait)
 
     def _judged(self, frames: list[bytes], key: Key | None, now: float) -> m.Message | None:
         """The message, unless it is none or may not be said; then its peer has been told."""

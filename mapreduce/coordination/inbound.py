@@ -22,6 +22,9 @@ KINDS = (Kind.PLAN, Kind.MAP, Kind.REDUCE, Kind.FINISH)
 MAX_SKIPPED = 1_000
 """Splits of one job that may be set aside: each is listed, with its error."""
 
+MAX_PARAMS = 16 << 20
+"""Bytes of one job's parameters."""
+
 Running = tuple[tuple[TaskId, int], ...]
 
 
@@ -121,6 +124,11 @@ def unfit(message: m.Submit) -> str:
         return f"priority is between -1000000 and 1000000, not {message.priority}"
     if not 1 <= message.attempts <= 1_000:
         return f"attempts is between 1 and 1000, not {message.attempts}"
+    if len(message.params) > MAX_PARAMS:
+        return (
+            f"its parameters take {len(message.params)} bytes, more than {MAX_PARAMS}: write what is large to a file, "
+            "and give its path"
+        )
     if message.skip_bad > MAX_SKIPPED:
         return f"skip_bad is between 0 and {MAX_SKIPPED}, not {message.skip_bad}"
     if not (math.isfinite(message.task_seconds) and message.task_seconds >= 0):

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from ..scheduler.model import StagePlan
 from ..wire import messages as m
+from . import rates
+from .rates import Bucket
 
 MAX_CLIENTS = 4_096
 CLIENT_SILENCE = 120.0
@@ -54,6 +56,10 @@ class ClientPeer:
     id: bytes
     heard: float
     watching: set[int] = field(default_factory=set)
+    said: Bucket = field(default_factory=lambda: Bucket(*rates.CLIENT))
+    told: Bucket = field(default_factory=lambda: Bucket(*rates.ANSWERS))
+    warned: float = 0.0
+    """When it was last told that it says too much."""
 
 
 class Peers:

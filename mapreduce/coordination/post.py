@@ -17,6 +17,7 @@ from ..wire import messages as m
 from ..wire import sockets
 from ..wire.sockets import Sent
 from ..wire.typed import encode
+from . import rates
 from .failpoints import FailPoints
 from .peers import ClientPeer, Peers, WorkerPeer
 
@@ -24,6 +25,8 @@ RECONNECT = 1.5
 """Seconds that a worker without a route has to be back."""
 RECONNECT_HERE = 0.1
 """The same for a worker on this host, whose connection hardly ever breaks but with the worker."""
+PROBE = 0.05
+"""Seconds between two looks at who has no route."""
 BACKLOG = 4_096
 """Bundles kept for a worker that does not read; beyond that it is given up."""
 
@@ -51,7 +54,7 @@ class Post:
         self.outbox: list[tuple[bytes, bytes]] = []
         self.lost: list[tuple[WorkerPeer, str]] = []
         self.gone: list[ClientPeer] = []
-        self.probe_at = 0.0
+        self.probe_at = self._probed = 0.0
 
     def later(self, peer: bytes, message: m.Message) -> None:
         """Send with the next `flush`, after the commit."""
@@ -80,6 +83,12 @@ class Post:
         if worker is not None and worker.backlog:
             worker.backlog.append(frames)
             return
+        if worker is None and (size := sum(map(len, frames))) >= rates.LARGE:
+            client = self._peers.clients.get(peer)
+            if client is not None and not client.told.take(now, size):
+                wait = client.told.wait()
+                text = f"this client asked for more bytes than it gets at once; retry in {wait:.1f} s"
+                frames = (encode(m.Rejected("", "busy", text, wait)),)
         outcome = self._hand_over(peer, frames)
         if outcome is Sent.YES:
             return
@@ -109,8 +118,12 @@ class Post:
                 self.lost.append((worker, "it does not read what it is sent"))
 
     def probe(self, now: float) -> None:
-        """Find out which workers have no route."""
-        self.probe_at = 0.0
+        """Find out which workers have no route, a few times a second at most: strangers that come and go must not make
+        us write to all workers each time."""
+        if now < self._probed + PROBE:
+            self.probe_at = self._probed + PROBE
+            return
+        self.probe_at, self._probed = 0.0, now
         for worker in self._peers.workers.values():
             outcome = self._hand_over(worker.id, (encode(m.Ack(worker.acked)),))
             if outcome is Sent.GONE:

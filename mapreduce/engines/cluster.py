@@ -20,13 +20,15 @@ from .. import params, plugins, tasks
 from ..blobs import BlobStore, Reader
 from ..blobserver import Fetcher
 from ..client import Client
-from ..errors import EngineFailed, JobCancelled, JobFailed, Refused, TimedOut, UnknownJobType, Unreachable
+from ..errors import EngineFailed, JobCancelled, JobFailed, Overloaded, Refused, TimedOut, UnknownJobType, Unreachable
 from ..job import Artifact, Job, Result, Skipped
 from ..keys import Keys
 from ..wire.messages import Update
 from ..working.host import host_id
 
 OnUpdate = Callable[[Update], None]
+FULL = 60.0
+"""Seconds for which a submission is repeated, when it is told to, to a coordinator that takes no more for now."""
 LOOK = 1.0
 """Seconds between looks at whatever else may have gone wrong."""
 
@@ -133,10 +135,15 @@ def _submit(
     wait_for_type: float,
 ) -> int:
     packed, name = params.pack(job), type(job).name
-    deadline = time.monotonic() + wait_for_type
+    deadline, full_until = time.monotonic() + wait_for_type, time.monotonic() + FULL
     while True:
         try:
             return client.submit(name, packed, version=version, seed=job.seed if seed is None else seed, **options)
+        except Overloaded as full:
+            if not full.retry_after or time.monotonic() + full.retry_after > full_until:
+                raise
+            time.sleep(full.retry_after)
+            continue
         except UnknownJobType:
             if time.monotonic() >= deadline:
                 raise

@@ -42,6 +42,12 @@ def submit(s: State, event: Submitted) -> None:
         message = f"{live} jobs are running or waiting, and no more are admitted; retry in {s.settings.retry_after:g} s"
         s.out.append(Rejected(event.client, event.token, "full", message, s.settings.retry_after))
         return
+    held = sum(len(job.spec.params) for job in s.live())
+    if held and held + len(spec.params) > s.settings.max_params:
+        message = f"the parameters of live jobs take {held} bytes, and no more are admitted; "
+        message += f"retry in {s.settings.retry_after:g} s"
+        s.out.append(Rejected(event.client, event.token, "full", message, s.settings.retry_after))
+        return
     job = Job(replace(spec, id=s.next_job), event.token, event.at, s.now, s.fence)
     s.next_job += 1
     s.jobs[job.id] = job

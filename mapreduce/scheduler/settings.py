@@ -20,7 +20,8 @@ class Settings:
     - `patience`: how long a failed task waits for a worker that has not failed it yet.
     - `max_losses`: how often a task may be lost with its worker, or miss its input, before its job fails.
     - `max_wrong`, `quarantine`: a node that was found to hold wrong bytes so often gets no tasks for so many seconds.
-    - `max_jobs`: live jobs admitted at a time; `max_tasks`: tasks of one stage; `keep_ended`: ended jobs remembered.
+    - `max_jobs`, `max_params`: live jobs admitted at a time, and bytes of parameters of all of them; `max_tasks`: tasks
+      of one stage; `keep_ended`: ended jobs remembered.
     - `straggler*`: a backup attempt starts when `straggler_after` of a phase is done and a task has run `straggler`
       times as long as the usual one and at least `straggler_floor` seconds, and a slot has nothing else to do."""
 
@@ -37,6 +38,7 @@ class Settings:
     max_wrong: int = 2
     quarantine: float = 300.0
     max_jobs: int = 1_000
+    max_params: int = 256 << 20
     max_tasks: int = 5_000_000
     keep_ended: int = 100
     retry_after: float = 5.0

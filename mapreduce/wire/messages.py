@@ -348,11 +348,12 @@ class Accepted(Message, tag="accepted"):
 
 
 class Rejected(Message, tag="rejected"):
-    """A request that was not carried out. `code`: full, bad-request, unknown-job, unknown-type, forbidden (not to
-    this key); `token` of the Submit, if any."""
+    """A request that was not carried out. `code`: full (no more jobs), busy (of this client), bad-request, unknown-job,
+    unknown-type, forbidden (not to this key); `token` of the Submit, if any. `retry_after`: in so many seconds it may
+    be (0: a retry makes no sense)."""
 
     token: Name
-    code: Literal["full", "bad-request", "unknown-job", "unknown-type", "forbidden"]
+    code: Literal["full", "busy", "bad-request", "unknown-job", "unknown-type", "forbidden"]
     message: Text
     retry_after: float = 0.0
 

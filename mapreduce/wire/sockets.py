@@ -41,6 +41,10 @@ BULK = 64 * 1024
 BUNDLE = 64
 """Messages of the coordinator to one worker that travel together, each a frame of its own."""
 
+UNREAD = 60_000
+"""Milliseconds after which a TCP connection is cut whose peer takes nothing of what is sent to it: then what waits for
+that peer is let go."""
+
 HANDSHAKE = 5_000
 """Milliseconds that a peer has to prove its key before its connection is dropped."""
 
@@ -64,6 +68,7 @@ def _options(socket: zmq.Socket[bytes], hwm: int, limit: int, curve: Curve | Non
     socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 10)
     socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 5)
     socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 3)
+    socket.setsockopt(zmq.TCP_MAXRT, UNREAD)
     if curve is None:
         return
     socket.setsockopt(zmq.CURVE_PUBLICKEY, curve.public.encode())

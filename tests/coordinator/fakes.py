@@ -50,6 +50,7 @@ class Fake:
         empty: bool = False,
         hwm: int = 1_000,
         hold: Callable[[Key], bool] | None = None,
+        value: bytes = b"",
         **hello: Any,
     ):
         self.endpoint = endpoint
@@ -66,6 +67,7 @@ class Fake:
         self.welcome: m.Welcome | None = None
         self.acked = 0
         self.released: list[m.Release] = []
+        self.value = value
         self._hello = hello
         self._unacked: list[tuple[bytes, tuple[m.TaskKey, ...]]] = []
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -184,7 +186,7 @@ class Fake:
             sizes = (0, 0) if last else (self.maps, self.reduces)
             self.answer(m.Planned(keys[0], f"stage {a.stage}", *sizes, b"setup", None, (), last), keys)
         elif a.kind == 3:
-            value = repr([None if ref is None else ref.hash.hex() for ref in a.previous]).encode()
+            value = self.value or repr([None if ref is None else ref.hash.hex() for ref in a.previous]).encode()
             self.answer(m.Finished(keys[0], value), keys)
         elif self.empty:
             self.answer(m.Results(a.job, a.stage, a.kind, tuple([m.Done(i, n) for i, n in tasks])), keys)

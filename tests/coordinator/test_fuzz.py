@@ -7,6 +7,7 @@ import random
 import pytest
 
 from mapreduce.client import Client
+from mapreduce.coordination import rates
 from mapreduce.wire import messages as m
 from mapreduce.wire import sockets
 from mapreduce.wire.typed import encode
@@ -30,7 +31,9 @@ def mutated(rng: random.Random, frame: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("role", ["stranger", "worker", "client"])
-def test_mutated_messages(role: str) -> None:
+def test_mutated_messages(role: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rates, "CLIENT", (1e9, 1e9))
+    monkeypatch.setattr(rates, "STRANGERS", (1e9, 1e9))
     seed = 41
     print(f"seed {seed}")
     rng = random.Random(seed)
