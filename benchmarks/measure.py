@@ -16,6 +16,7 @@ from typing import Any
 
 PEERS = {
     "daf": "this library, local engine",
+    "daf_numba": "this library, compiled plugin (Numba)",
     "pool": "multiprocessing.Pool, chunksize 1",
     "executor": "concurrent.futures.ProcessPoolExecutor",
     "joblib": "joblib (loky)",

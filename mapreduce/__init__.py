@@ -28,6 +28,7 @@ _HOMES = {
     "check_files": "inputs",
     "check_output": "inputs",
     "file_ranges": "inputs",
+    "map_range": "inputs",
     "read_range": "inputs",
     "run": "engines",
     "Client": "client",
@@ -53,6 +54,7 @@ if TYPE_CHECKING:  # what __getattr__ finds, for type checkers and editors
     from .inputs import check_files as check_files
     from .inputs import check_output as check_output
     from .inputs import file_ranges as file_ranges
+    from .inputs import map_range as map_range
     from .inputs import read_range as read_range
     from .job import Artifact as Artifact
     from .job import Context as Context

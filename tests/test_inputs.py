@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mapreduce import LINE, WORD, BadInput, check_files, file_ranges, read_range
+from mapreduce import LINE, WORD, BadInput, check_files, file_ranges, map_range, read_range
 
 CASES = [b"", b"\n", b"a", b"a\n", b"\n\na", b"aaaa bb\nccc  dd\n", b"  lead", b"trail  ", b"one-very-long-record" * 9]
 
@@ -36,6 +36,9 @@ def test_random_files_and_cuts(tmp_path: Path) -> None:
         assert all(part.endswith(b"\n") for part in parts[:-1] if part and part is not parts[-1] and any(parts[-1:]))
         words = [word for part in file_ranges([path], size) for word in read_range(part, WORD).split()]
         assert words == data.split()
+        for separator in (LINE, WORD):
+            for part in file_ranges([path], size):
+                assert bytes(map_range(part, separator)) == read_range(part, separator)
 
 
 def test_a_record_longer_than_a_block_is_read_whole(tmp_path: Path) -> None:

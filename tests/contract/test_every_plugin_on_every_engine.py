@@ -22,6 +22,7 @@ from plugins.kmeans import KMeans
 from plugins.sort import Sort
 from plugins.thumbnails import Thumbnails
 from plugins.wordcount import WordCount
+from plugins.wordcount_fast import FastWordCount
 from tests.contract.jobs import Nothing, Vanishing, Walk, Zoo
 
 FIRST: dict[str, str] = {}
@@ -87,6 +88,13 @@ def test_wordcount(engine: Any, texts: list[Path], tmp_path: Path) -> None:
     best = sorted(total.items(), key=lambda item: (-item[1], item[0]))[:5]
     assert result.value == [[word.decode(errors="backslashreplace"), count] for word, count in best]
     assert result.counters == {"words": total.total()}
+
+
+def test_wordcount_fast(engine: Any, texts: list[Path], tmp_path: Path) -> None:
+    result = same_everywhere(FastWordCount(texts, top=5, out=tmp_path / "counts"), engine, "wordcount-fast")
+    plain = run(WordCount(texts, top=5, out=tmp_path / "plain"), "inline")
+    assert (tmp_path / "counts").read_bytes() == (tmp_path / "plain").read_bytes()
+    assert (result.value, result.counters) == (plain.value, plain.counters)
 
 
 def test_grep(engine: Any, texts: list[Path], tmp_path: Path) -> None:
