@@ -1,12 +1,13 @@
 """From a trained field to an avatar: the stages, as pure functions of plain arrays, and the same in one process.
 
-    stage     map task                  shared state, read-only             reduce or plan depth     depth_task (a
-    camera)     field                               plan_task: lattice and bricks surface   block_task (a block)
-    depth views, plan                   surface_task: one mesh within the budget; chunks outlines  outline_task (a
-    view)     mesh                                settle_task: the mesh, moved charts    chart_task (a chunk)
-    mesh                                atlas_task: texture coordinates photos    photo_task (a view)       mesh
-    - bake      bake_task (a band)        mesh, atlas, photo views, field     texture_task: the texture files     -
-    all of it                           avatar_files: names and bytes
+    stage     map task                  shared state, read-only             reduce or plan
+    depth     depth_task (a camera)     field                               plan_task: lattice and bricks
+    surface   block_task (a block)      depth views, plan                   surface_task: one mesh within the budget; chunks
+    outlines  outline_task (a view)     mesh                                settle_task: the mesh, moved
+    charts    chart_task (a chunk)      mesh                                atlas_task: texture coordinates
+    photos    photo_task (a view)       mesh                                -
+    bake      bake_task (a band)        mesh, atlas, photo views, field     texture_task: the texture
+    files     -                         all of it                           avatar_files: names and bytes
 
 Values that pass between tasks are numpy arrays in plain dicts. Each list of tasks depends on the inputs and the
 settings alone, each reduce takes its parts in the order of that list: the files are the same bits for any number of

@@ -2,8 +2,8 @@
 
     transforms_{train,test}.json, train/r_0.png ..., test/r_0.png ...   RGBA, straight alpha, sRGB
     gt/mesh.obj               the surface that was photographed, closed, world frame, colours at its vertices
-    gt/visible_points.npz     area-uniform surface points seen by at least two training cameras: points, normals, rgb,
-    n_views gt/test_depth.npz         depth of the test views along the camera's axis, 0 where there is nothing
+    gt/visible_points.npz     area-uniform surface points that two training cameras or more see: points, normals, rgb, n_views
+    gt/test_depth.npz         depth of the test views along the camera's axis, 0 where there is nothing
     face.json                 seed, version and every parameter of the person
 
 A session is written to a folder of its own beside its place and renamed at the end, so half a face is never found.
@@ -31,7 +31,8 @@ from nerf_plugin.mesh.surface import Mesh
 
 ANGLE_X = 0.6911112070083618
 DISTANCE = 3.25
-POINTS = 120_000
+POINTS = 200_000
+"""As many as scanned captures have: the density of the truth is the floor of every distance to it."""
 BUILDING = 100  # how many pictures' time it takes to sculpt and paint a head, for progress
 _GOLDEN = math.pi * (3 - math.sqrt(5))
 

@@ -11,13 +11,11 @@ The value at a lattice point is a pure function of the point, the views and the 
 they share. Every view in which the point lies speaks about it:
 
 - near the depth seen there: the distance along the ray times the cosine between ray and normal, which is the distance
-to the plane
-  tangent to what the pixel saw; weighted by the cosine squared, so that grazing views, whose depth errs most, count
-  least;
+  to the plane tangent to what the pixel saw; weighted by the cosine squared, so that grazing views, whose depth errs
+  most, count least;
 - far before it, or past the silhouette: empty, with a small weight each, as there are many such views and each is
-coarse. Past the
-  silhouette the distance in the image to the nearest object pixel bounds the distance in space from below, and only
-  that is claimed;
+  coarse. Past the silhouette the distance in the image to the nearest object pixel bounds the distance in space from
+  below, and only that is claimed;
 - far behind it: nothing.
 
 A point about which hardly any view speaks is inside the hull of all silhouettes and behind every surface: it counts

@@ -65,7 +65,7 @@ def plan(settings: Settings, number: int, views: int) -> RoundPlan:
     return RoundPlan(
         number=number, level=level, index=number - start, last=number == start + spec.rounds - 1, every=every,
         chunks=chunks, rate_sigma=settings.rate_sigma * decay, rate_color=settings.rate_color * decay,
-        rate_sh=settings.rate_sh,
+        rate_sh=settings.rate_sh if done >= settings.sh_start * settings.rays else settings.rate_sh_early,
         distortion=settings.distortion_weight if done >= settings.distortion_start * settings.rays else 0.0,
     )  # fmt: skip
 

@@ -27,7 +27,9 @@ class Settings:
         round (logical shards: fixed by the job, never by the number of workers). parts: reduce tasks of a round.
     step: distance of samples in voxels. stop: transmittance at which a ray ends.
     rate_sigma, rate_color: learning rates of raw density and raw colour; rate_sh: of degree-1 harmonics, relative to
-        colour; all fall by rate_end over the run, geometrically. beta: decay of the second moments.
+        colour, and rate_sh_early before the fraction sh_start of all rays is traced: colours that may depend on the
+        view explain a wrong surface as well as the right one, so the surface is found first. All but rate_sh fall by
+        rate_end over the run, geometrically. beta: decay of the second moments.
     alpha_start: opacity of one voxel of the first grid. reference: density is in units of reference / box side.
     alpha_weight, point_weight, distortion_weight: lambda_a, lambda_p, lambda_d of `kernels.march`; the last counts
         once the fraction distortion_start of all rays is traced.
@@ -48,6 +50,8 @@ class Settings:
     rate_sigma: float = 1.6
     rate_color: float = 0.4
     rate_sh: float = 1.0
+    rate_sh_early: float = 0.05
+    sh_start: float = 0.25
     rate_end: float = 0.1
     beta: float = 0.9
     alpha_start: float = 1e-2
@@ -82,7 +86,7 @@ class Settings:
         """The same run for photos without masks: twice the rays at the coarse levels, where all of the picture must be
         explained, and half the density rate, which keeps fog from forming."""
         levels = tuple(replace(level, rays=min(131072, 2 * level.rays)) for level in self.levels)
-        return replace(self, levels=levels, rate_sigma=self.rate_sigma / 2)
+        return replace(self, levels=levels, rate_sigma=self.rate_sigma / 2, rate_sh_early=self.rate_sh)
 
     def going_on(self, raw_shift: float) -> Settings:
         """The last level alone, for a field that is trained: rates begin at a third and end at half of what they
@@ -96,6 +100,7 @@ class Settings:
             rate_sigma=self.rate_sigma * 0.3,
             rate_color=self.rate_color * 0.3,
             rate_end=self.rate_end / 0.6,
+            sh_start=0.0,
             distortion_start=0.0,
         )
 

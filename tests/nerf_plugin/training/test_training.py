@@ -141,6 +141,15 @@ def test_a_stream_reads_every_pixel_once_an_epoch():
     assert (drawn[0] != draw(settings, 6, rounds[0], candidates)).any()
 
 
+def test_harmonics_wait_until_the_surface_is_there():
+    """Colours that depend on the view explain a wrong surface too, so they come after it; a field that goes on has it."""
+    settings = PRESETS["standard"]
+    rates = [plan(settings, n, 100).rate_sh for n in range(settings.rounds)]
+    assert rates[0] < 0.1 * rates[-1] and rates == sorted(rates)
+    assert rates.index(settings.rate_sh) == 80, "when the grid of full resolution begins"
+    assert plan(settings.going_on(-3.0), 0, 100).rate_sh == settings.rate_sh
+
+
 def test_without_masks_the_rounds_stay_and_rates_are_calmer():
     settings = PRESETS["standard"]
     calm = settings.without_masks()
