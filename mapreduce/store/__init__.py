@@ -16,7 +16,7 @@ def open_store(url: str) -> Store:
     - `memory://` forgets when the process ends.
     - `sqlite:///var/lib/daf/state.db` is a file, here /var/lib/daf/state.db; `sqlite://state.db` is one in the current
       folder. `?sync=normal` gives up the last commits before a power cut for speed (never those before a kill); the
-      default is `?sync=full`.
+      default is `?sync=full`. `?accept=older` takes a store that lacks what was last committed to it as it is.
 
     Raises:
         StoreError: the URL is not one of these, or the store cannot be opened (see SqliteStore).
@@ -27,13 +27,13 @@ def open_store(url: str) -> Store:
         from .memory import MemoryStore
 
         return MemoryStore()
-    if parts.scheme == "sqlite" and not set(options) - {"sync"}:
+    if parts.scheme == "sqlite" and not set(options) - {"sync", "accept"} and options.get("accept") in (None, "older"):
         from .sqlite import SqliteStore
 
         path = unquote(parts.netloc + parts.path)
         if path.strip("/"):
-            return SqliteStore(path, options.get("sync", "full"))
+            return SqliteStore(path, options.get("sync", "full"), older="accept" in options)
     raise StoreError(
         f"{url!r} names no store: use memory://, sqlite:///absolute/path.db or sqlite://relative.db "
-        "(sqlite may add ?sync=normal)"
+        "(sqlite may add ?sync=normal or ?accept=older)"
     )

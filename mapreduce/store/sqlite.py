@@ -8,59 +8,57 @@ Why it survives what it is meant to survive:
 - *a full disk*: the transaction is rolled back, the writes stay buffered in memory, `commit` raises and can be called
   again.
 - *a file that rots or was cut*: SQLite's own check runs at open, and each row carries a CRC-32 of its key and value,
-  compared at every read; a list knows its length. What does not fit raises StoreError, never a wrong value.
+  compared with all rows at open and at every read (see rows.py). What does not fit raises StoreError, never a wrong
+  value.
+- *a log that rots, was cut or is gone*: commits are counted, in the file and beside it (see seal.py), so that an older
+  state is not taken for the newest.
 - *two coordinators*: an advisory lock on a file beside the database, taken before it is opened and released by the
   kernel however we die.
 
-All three Redis types are plain tables. A list's items are keyed by (list number << 40 | position), so appending is
-appending."""
+All three Redis types are plain tables."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import sqlite3
-import zlib
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
+from ..boot import boot_id
 from ..errors import StoreError
 from .base import FORMAT, Store, span
-
-_APPLICATION = 0x44414631  # "DAF1" in the file's header: other programs' databases are left alone
-_SHIFT = 40
-_SCHEMA = """
-CREATE TABLE text  (key TEXT PRIMARY KEY, value BLOB NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE hash  (key TEXT, field TEXT, value BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (key, field))
-    WITHOUT ROWID;
-CREATE TABLE list  (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, length INTEGER NOT NULL);
-CREATE TABLE item  (id INTEGER PRIMARY KEY, value BLOB NOT NULL, crc INTEGER NOT NULL);
-"""
-
-
-def _crc(value: bytes, *names: object) -> int:
-    return zlib.crc32(value, zlib.crc32("\0".join(map(str, names)).encode()))
+from .examine import APPLICATION, examine, seal_crc
+from .rows import SCHEMA, SHIFT, checked, checksum
+from .seal import Mark, Seal
+from .troubles import corrupt, explained
 
 
 class SqliteStore(Store):
     """A store in the SQLite file `path` (made if it is not there, in a folder that is).
 
     `sync`: "full" (a synced commit survives a power cut) or "normal" (the last commits before a power cut may be lost,
-    no more).
+    no more). `older`: take a store that lacks commits as it is.
 
     Raises:
-        StoreError: the file is corrupt, of a newer version, no store of ours, in use, or cannot be opened or written.
+        StoreError: the file is corrupt, lacks commits, is of a newer version or no store of ours, is in use, or cannot
+            be opened or written.
     """
 
-    def __init__(self, path: str | Path, sync: str = "full"):
+    def __init__(self, path: str | Path, sync: str = "full", *, older: bool = False):
         super().__init__()
         if sync not in ("full", "normal"):
             raise StoreError(f"a store's sync is full or normal, not {sync!r}")
         self.path = Path(path).absolute()
         self._full = sync == "full"
         self._synchronous = ""
+        self._older = older
+        self._seal = Seal(self.path)
+        self._mark = Mark("", "", 0, 0)
         self._db: sqlite3.Connection | None = None
         self._lock = self._take_lock()
         try:
@@ -96,10 +94,10 @@ class SqliteStore(Store):
     def _open(self) -> None:
         fresh = not self.path.exists() or self.path.stat().st_size == 0
         try:
+            if not fresh:
+                examine(self.path, self._seal.read(), self._older)
             db = self._db = sqlite3.connect(self.path, isolation_level=None, timeout=1.0, check_same_thread=False)
             db.execute("PRAGMA locking_mode=EXCLUSIVE")
-            if not fresh:
-                self._inspect(db)
             mode = db.execute("PRAGMA journal_mode=WAL").fetchone()[0]
             if mode != "wal":
                 raise StoreError(
@@ -109,50 +107,28 @@ class SqliteStore(Store):
             self._set_synchronous("FULL")
             if db.execute("PRAGMA user_version").fetchone()[0] == 0:
                 db.executescript(
-                    f"BEGIN;{_SCHEMA}PRAGMA application_id={_APPLICATION};PRAGMA user_version={FORMAT};COMMIT;"
+                    f"BEGIN;{SCHEMA}PRAGMA application_id={APPLICATION};PRAGMA user_version={FORMAT};COMMIT;"
                 )
+            self._seal_up(db)
         except sqlite3.Error as error:
-            raise self._explained(error, "opened") from error
+            raise explained(self.path, error, "opened") from error
         except OSError as error:
             raise StoreError(f"cannot open the store {self.path}: {error.strerror}") from error
 
-    def _inspect(self, db: sqlite3.Connection) -> None:
-        application = db.execute("PRAGMA application_id").fetchone()[0]
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if application != _APPLICATION and (tables or version):
-            raise StoreError(f"{self.path} is a database of another program: give --store a file of its own")
-        if version > FORMAT:
-            raise StoreError(
-                f"the store {self.path} has format {version}, this version of DAF knows up to {FORMAT}: start the "
-                "newer version, or give this one another --store"
-            )
-        verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if verdict != "ok":
-            raise self._corrupt(verdict)
-
-    def _corrupt(self, what: str) -> StoreError:
-        return StoreError(
-            f"the store {self.path} is corrupt ({what}). Nothing was changed. Keep a copy of {self.path.name} and "
-            f"{self.path.name}-wal, then restore both from a backup, or move them away to start with no jobs"
-        )
-
-    def _explained(self, error: sqlite3.Error, doing: str) -> StoreError:
-        text = str(error)
-        if any(sign in text for sign in ("malformed", "not a database", "unsupported file format", "no such table")):
-            return self._corrupt(text)
-        if "full" in text:
-            return StoreError(
-                f"the disk is full: the store {self.path} could not be {doing}. Make room; nothing acknowledged is lost"
-            )
-        if "readonly" in text or "read-only" in text:
-            return StoreError(
-                f"the store {self.path} is read-only: it could not be {doing}. Give the coordinator's user the right "
-                "to write"
-            )
-        if "unable to open" in text:
-            return StoreError(f"cannot open the store {self.path}: is its folder there, and may this user write in it?")
-        return StoreError(f"the store {self.path} could not be {doing}: {text}")
+    def _seal_up(self, db: sqlite3.Connection) -> None:
+        """From now on each commit is counted."""
+        if db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'seal'").fetchone()[0] == 0:
+            new = secrets.token_hex(8), 0
+            db.execute("BEGIN IMMEDIATE")
+            db.execute("CREATE TABLE seal (store TEXT NOT NULL, number INTEGER NOT NULL, crc INTEGER NOT NULL)")
+            db.execute("INSERT INTO seal VALUES (?, ?, ?)", (*new, seal_crc(*new)))
+            db.execute("COMMIT")
+        found = db.execute("SELECT store, number FROM seal").fetchone()
+        before = self._seal.read()
+        synced = before.synced if before is not None and before.store == found[0] else 0
+        self._mark = Mark(found[0], boot_id(), found[1], min(synced, found[1]))
+        if self._older:
+            self._seal.write(self._mark)
 
     # ------------------------------------------------------------------------------------------------------ writing
 
@@ -172,6 +148,9 @@ class SqliteStore(Store):
                 if self.passing is not None:
                     self.passing(f"write {operation}")
                 getattr(self, f"_{operation}")(db, key, *args)
+            mark = self._next(sync)
+            row = (mark.committed, seal_crc(mark.store, mark.committed))
+            db.execute("UPDATE seal SET number = ?, crc = ?", row)
             if self.passing is not None:
                 self.passing("commit")
             db.execute("COMMIT")
@@ -181,15 +160,22 @@ class SqliteStore(Store):
             with suppress(sqlite3.Error):  # SQLite has often rolled back by itself
                 db.execute("ROLLBACK")
             if isinstance(error, sqlite3.Error):
-                raise self._explained(error, "written") from error
+                raise explained(self.path, error, "written") from error
             raise StoreError(f"the store {self.path} could not be written: {error}") from error
+        self._mark = mark
+        self._seal.write(mark)
         self._pending.clear()
 
+    def _next(self, sync: bool) -> Mark:
+        """The mark that the next commit leaves."""
+        number = self._mark.committed + 1
+        return replace(self._mark, committed=number, synced=number if sync and self._full else self._mark.synced)
+
     def _set(self, db: sqlite3.Connection, key: str, value: bytes) -> None:
-        db.execute("INSERT OR REPLACE INTO text VALUES (?, ?, ?)", (key, value, _crc(value, key)))
+        db.execute("INSERT OR REPLACE INTO text VALUES (?, ?, ?)", (key, value, checksum(value, key)))
 
     def _hset(self, db: sqlite3.Connection, key: str, field: str, value: bytes) -> None:
-        db.execute("INSERT OR REPLACE INTO hash VALUES (?, ?, ?, ?)", (key, field, value, _crc(value, key, field)))
+        db.execute("INSERT OR REPLACE INTO hash VALUES (?, ?, ?, ?)", (key, field, value, checksum(value, key, field)))
 
     def _hdel(self, db: sqlite3.Connection, key: str, *fields: str) -> None:
         db.executemany("DELETE FROM hash WHERE key = ? AND field = ?", [(key, field) for field in fields])
@@ -199,8 +185,8 @@ class SqliteStore(Store):
         if found is None:
             found = db.execute("INSERT INTO list (key, length) VALUES (?, 0) RETURNING id", (key,)).fetchone()[0], 0
         number, length = found
-        first = number << _SHIFT | length
-        rows = [(first + place, value, _crc(value, key, length + place)) for place, value in enumerate(values)]
+        first = number << SHIFT | length
+        rows = [(first + place, value, checksum(value, key, length + place)) for place, value in enumerate(values)]
         db.executemany("INSERT INTO item VALUES (?, ?, ?)", rows)
         db.execute("UPDATE list SET length = ? WHERE id = ?", (length + len(values), number))
 
@@ -209,7 +195,7 @@ class SqliteStore(Store):
         db.execute("DELETE FROM hash WHERE key = ?", (key,))
         found = db.execute("SELECT id FROM list WHERE key = ?", (key,)).fetchone()
         if found is not None:
-            db.execute("DELETE FROM item WHERE id BETWEEN ? AND ?", (found[0] << _SHIFT, (found[0] + 1 << _SHIFT) - 1))
+            db.execute("DELETE FROM item WHERE id BETWEEN ? AND ?", (found[0] << SHIFT, (found[0] + 1 << SHIFT) - 1))
             db.execute("DELETE FROM list WHERE id = ?", found)
 
     # ------------------------------------------------------------------------------------------------------ reading
@@ -224,26 +210,21 @@ class SqliteStore(Store):
         try:
             return self._connection.execute(sql, args).fetchall()
         except sqlite3.Error as error:
-            raise self._explained(error, "read") from error
-        except OverflowError as error:  # a list's number or length that no list of ours can have
-            raise self._corrupt(str(error)) from error
-
-    def _checked(self, value: bytes, crc: int, *names: object) -> bytes:
-        if not isinstance(value, bytes) or _crc(value, *names) != crc:
-            raise self._corrupt(f"the checksum of {' '.join(map(repr, names))} does not match")
-        return value
+            raise explained(self.path, error, "read") from error
+        except (OverflowError, UnicodeDecodeError) as error:  # a list's number that no list of ours has; no text
+            raise corrupt(self.path, str(error)) from error
 
     def get(self, key: str) -> bytes | None:
         rows = self._rows("SELECT value, crc FROM text WHERE key = ?", key)
-        return self._checked(*rows[0], key) if rows else None
+        return checked(self.path, *rows[0], key) if rows else None
 
     def hget(self, key: str, field: str) -> bytes | None:
         rows = self._rows("SELECT value, crc FROM hash WHERE key = ? AND field = ?", key, field)
-        return self._checked(*rows[0], key, field) if rows else None
+        return checked(self.path, *rows[0], key, field) if rows else None
 
     def hgetall(self, key: str) -> dict[str, bytes]:
         rows = self._rows("SELECT field, value, crc FROM hash WHERE key = ? ORDER BY field", key)
-        return {field: self._checked(value, crc, key, field) for field, value, crc in rows}
+        return {field: checked(self.path, value, crc, key, field) for field, value, crc in rows}
 
     def llen(self, key: str) -> int:
         rows = self._rows("SELECT length FROM list WHERE key = ?", key)
@@ -257,15 +238,15 @@ class SqliteStore(Store):
         wanted = span(start, stop, length)
         if not wanted:
             return []
-        base = number << _SHIFT
+        base = number << SHIFT
         rows = self._rows(
             "SELECT id, value, crc FROM item WHERE id BETWEEN ? AND ? ORDER BY id", base + wanted[0], base + wanted[-1]
         )
         if len(rows) != len(wanted) or any(row[0] - base != place for row, place in zip(rows, wanted)):
-            raise self._corrupt(
-                f"the list {key!r} should have {len(wanted)} items from {wanted[0]} on and has {len(rows)}"
+            raise corrupt(
+                self.path, f"the list {key!r} should have {len(wanted)} items from {wanted[0]} on and has {len(rows)}"
             )
-        return [self._checked(value, crc, key, place) for place, (_, value, crc) in zip(wanted, rows)]
+        return [checked(self.path, value, crc, key, place) for place, (_, value, crc) in zip(wanted, rows)]
 
     def scan(self, prefix: str = "") -> Iterator[str]:
         sql = " UNION ".join(f"SELECT key FROM {table} WHERE key >= ?1" for table in ("text", "hash", "list"))
@@ -280,5 +261,6 @@ class SqliteStore(Store):
             with suppress(sqlite3.Error):  # what was committed is in the log whether or not it can be folded in now
                 self._db.close()
             self._db = None
+        self._seal.close()
         with suppress(OSError):
             self._lock.close()

@@ -27,6 +27,7 @@ from mapreduce.engines.local import LocalEngine
 from mapreduce.wire import codec
 from tests.process.test_kills import bits
 from tests.reliability.crashpoints import crashed
+from tests.reliability.torn import torn
 from tests.worker.jobs import Letters
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
@@ -190,6 +191,7 @@ def main() -> int:
         "soak": lambda: soaked(args.minutes, args.seed),
         "rejoin": rejoined,
         "crashpoints": lambda: crashed(args.seed),
+        "torn": lambda: torn(args.seed),
     }
     wanted = args.only.split(",") if args.only else list(parts)
     if unknown := set(wanted) - set(parts):
