@@ -5,7 +5,7 @@ connection to the coordinator: StageInfo and Assign messages come over a socket 
 go back the same way. Results of short tasks are sent together, when there is nothing more to run or after two
 milliseconds; a second thread sends those that a long task would keep waiting.
 
-Started by `working.process` as `python -m mapreduce.slot SETTINGS`, where SETTINGS is JSON of `SlotSettings`.
+A zygote forks it for its worker (working/zygote.py) and calls `main`.
 """
 
 from __future__ import annotations
@@ -349,23 +349,21 @@ def _flush_streams() -> None:
             continue
 
 
-def main() -> None:
-    settings = SlotSettings.from_json(sys.argv[1])
-    limits.die_with_parent(settings.parent)
-    faulthandler.enable(file=settings.dump, all_threads=True)
-    faulthandler.register(signal.SIGUSR1, file=settings.dump, all_threads=True)
+def main(argument: str, channel_fd: int, gauge_fd: int, dump_fd: int) -> int:
+    """Be a slot until the worker is gone. `argument` is JSON of `SlotSettings`; the descriptors are its end of the
+    channel, the gauge, and the file for faulthandler's dumps."""
+    settings = SlotSettings.from_json(argument)
+    faulthandler.enable(file=dump_fd, all_threads=True)
+    faulthandler.register(signal.SIGUSR1, file=dump_fd, all_threads=True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     limits.set_files(settings.file_size)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
-    channel = Channel(socket.socket(fileno=settings.channel))
-    slot = Slot(settings, channel, Gauge(settings.gauge))
+    channel = Channel(socket.socket(fileno=channel_fd))
+    slot = Slot(settings, channel, Gauge(gauge_fd))
+    os.close(gauge_fd)
+    sys.path.extend(folder for folder in settings.path if folder not in sys.path)
     for spec in settings.plugins:
         plugins.add(spec)
     slot.answers.send(Loaded())
     slot.serve()
+    _flush_streams()
     os._exit(0)  # threads that a task left behind do not keep the process
-
-
-if __name__ == "__main__":
-    main()

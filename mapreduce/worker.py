@@ -93,6 +93,7 @@ class Worker:
             self._versions = self._offer()
             self._watch_signals(ending)
             self._join()
+            self.pool.start()  # while the coordinator hears of us: a zygote that has just been started takes a moment
             self._loop()
 
     def _loop(self) -> None:

@@ -1,10 +1,12 @@
 """The processes of a local engine: a coordinator and some workers, started, watched, restarted and ended by a thread
 of their own.
 
-The thread that starts a process must live as long as the process may (see working.guard), so that nothing outlives
-this program, not even when it is killed; hence one thread does all of it. A process that dies is started again, with
-a bound: the coordinator finds its jobs in its store, a worker finds its node's blobs. Processes are groups of their
-own: Ctrl-C reaches this program only.
+They are forked by a zygote (see working.zygote), which is started first and loads while this program does; a second
+one, forked from it, is where the workers' slots come from. A zygote ends with the *thread* that started it, and all
+that it forked ends with it: so nothing outlives this program, not even when it is killed, and one thread does all of
+this. A process that dies is started again, with a bound: the coordinator finds its jobs in its store, a worker finds
+its node's blobs, and where a zygote has died there is a new one. Processes are groups of their own: Ctrl-C reaches this
+program only.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import EngineFailed
-from ..working.host import python_path
+from ..working.forks import Child, Gone, Zygote, environment
 
 QUICK = 1.0
 """A process that lived for less than this many seconds is started again only after a pause."""
@@ -34,13 +35,13 @@ PATIENCE = 3.0
 
 @dataclass
 class Member:
-    """One place in the crew: a command to keep running."""
+    """One place in the crew: a process to keep running."""
 
     name: str
-    command: list[str]
+    role: str
+    argument: str
     log: Path
-    process: subprocess.Popen[bytes] | None = None
-    pidfd: int = -1
+    process: Child | None = None
     started: float = 0.0
     start_at: float = 0.0
     quick_deaths: int = 0
@@ -49,29 +50,37 @@ class Member:
 
 @dataclass
 class Crew:
-    """Keeps its members running until `close`. All methods may be called from any thread.
+    """Keeps its members running until `close`. All methods may be called from any thread. The zygote starts with it.
 
     Attributes:
+        folder: where the members' logs are.
+        threads: threads that numeric libraries may use in a slot.
         deaths: how many members died unasked.
         failure: why the crew gave up; empty while it works.
     """
 
+    folder: Path
+    threads: int = 1
     deaths: int = 0
     failure: str = ""
     _members: list[Member] = field(default_factory=list)
     _todo: list[Callable[[], None]] = field(default_factory=list)
     _closing: bool = False
+    _zygote: Zygote | None = None
+    _slots: tuple[Child, Zygote] | None = None
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._thread = threading.Thread(target=self._run, name="daf-crew", daemon=True)
+        started = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(started,), name="daf-crew", daemon=True)
         self._thread.start()
+        started.wait()
 
-    def add(self, name: str, module: str, arguments: list[str], log: Path, signals: tuple[int, ...]) -> None:
-        """Keep `python -m module arguments` running; `signals` make it leave, in that order."""
-        guard = [sys.executable, "-P", "-m", "mapreduce.working.guard", str(os.getpid()), module, *arguments]
-        self._do(lambda: self._members.append(Member(name, guard, log, signals=signals)))
+    def add(self, name: str, role: str, argument: str, signals: tuple[int, ...]) -> None:
+        """Keep a process of this role running (see working.forks); `signals` make it leave, in that order."""
+        member = Member(name, role, argument, self.folder / f"{name}.log", signals=signals)
+        self._do(lambda: self._members.append(member))
 
     def remove(self, prefix: str) -> None:
         """End the members whose names begin so."""
@@ -113,8 +122,12 @@ class Crew:
         except (BlockingIOError, BrokenPipeError):  # it is awake, or has given up
             return
 
-    def _run(self) -> None:
+    def _run(self, started: threading.Event) -> None:
         try:
+            try:
+                self._renew()
+            finally:
+                started.set()
             while not self._closing and not self.failure:
                 with self._lock:
                     todo, self._todo = self._todo, []
@@ -124,73 +137,115 @@ class Crew:
                 self._wait()
         finally:
             self._end(self._members)
+            self._let_go()
             os.close(self._wake_read)
+
+    # ------------------------------------------------------------------------------------------------------ zygotes
+
+    def _renew(self) -> None:
+        """A new zygote."""
+        self._let_go()
+        with open(self.folder / "zygote.log", "ab") as log:
+            self._zygote = Zygote.start("base", environment(self.threads, sys.path), log.fileno())
+
+    def _let_go(self) -> None:
+        self._let_go_of_slots()
+        if self._zygote is not None:
+            self._zygote.close()
+        self._zygote = None
+
+    def _let_go_of_slots(self) -> None:
+        if self._slots is not None:
+            child, zygote = self._slots
+            zygote.close()
+            child.kill(signal.SIGKILL)
+            child.end()
+            child.close()
+            self._slots = None
+
+    def _slot_zygote(self) -> Zygote:
+        """The one that forks slots; it loads while the others start. Raises Gone."""
+        assert self._zygote is not None
+        if self._slots is None:
+            with open(self.folder / "zygote.log", "ab") as log:
+                self._slots = self._zygote.nest("slots", log.fileno())
+        return self._slots[1]
+
+    def _fork(self, member: Member) -> Child:
+        assert self._zygote is not None
+        slots = self._slot_zygote()
+        with open(member.log, "ab") as log:
+            if member.role != "worker":
+                return self._zygote.fork(member.role, member.argument, f"daf-{member.name}", [log.fileno()])
+            with slots.attach() as control:
+                given = [log.fileno(), control.fileno()]
+                return self._zygote.fork(member.role, member.argument, f"daf-{member.name}", given)
+
+    # ------------------------------------------------------------------------------------------------------- members
 
     def _start(self, now: float) -> None:
         for member in self._members:
             if member.process is None and member.start_at <= now:
-                with open(member.log, "ab") as log:
-                    member.process = subprocess.Popen(
-                        member.command,
-                        stdin=subprocess.DEVNULL,
-                        stdout=log,
-                        stderr=log,
-                        env=os.environ | {"PYTHONPATH": python_path(sys.path)},
-                        process_group=0,
-                    )
-                member.pidfd = os.pidfd_open(member.process.pid)
+                try:
+                    member.process = self._fork(member)
+                except Gone as gone:
+                    self._renew()
+                    self._count(member, now, f"the zygote of the local engine: {gone}", self.folder / "zygote.log")
+                    continue
                 member.started = now
 
     def _wait(self) -> None:
         """Until somebody wants something, a process has died, or one is due to be started."""
         poll = select.poll()
         poll.register(self._wake_read, select.POLLIN)
-        running = {member.pidfd: member for member in self._members if member.process is not None}
-        for pidfd in running:
+        running = {member.process.pidfd: member for member in self._members if member.process is not None}
+        slots = self._slots[0].pidfd if self._slots is not None else -1
+        for pidfd in filter(lambda fd: fd >= 0, (*running, slots)):
             poll.register(pidfd, select.POLLIN)
         for fd, _ in poll.poll(None if len(running) == len(self._members) else 100):
             if fd == self._wake_read:
                 os.read(fd, 4096)
+            elif fd == slots:
+                self._let_go_of_slots()  # workers that live have made their own; there is a new one for the next
             else:
                 self._died(running[fd])
 
     def _died(self, member: Member) -> None:
         assert member.process is not None
-        code = member.process.wait()
-        os.close(member.pidfd)
-        member.process, member.pidfd = None, -1
-        now = time.monotonic()
+        ended = member.process.end()
+        assert ended is not None
+        code = ended[0]
+        member.process.close()
+        member.process = None
         self.deaths += 1
-        quick = now - member.started < QUICK
+        what = f"the {member.name} of the local engine keeps ending (exit code {code})"
+        # 2, 6, 9, 10 are what our own errors end with: another try would end the same.
+        self._count(member, member.started, what, member.log, hopeless=code in (2, 6, 9, 10))
+
+    def _count(self, member: Member, started: float, what: str, log: Path, *, hopeless: bool = False) -> None:
+        """A member ended, or could not be started: try again at once, after a pause, or never."""
+        now = time.monotonic()
+        quick = now - started < QUICK
         member.quick_deaths = member.quick_deaths + 1 if quick else 0
         member.start_at = now + (QUICK if quick else 0.0)
-        # 2, 6, 9, 10 are what our own errors end with: another try would end the same.
-        if member.quick_deaths >= QUICK_DEATHS or code in (2, 6, 9, 10):
-            self.failure = (
-                f"the {member.name} of the local engine keeps ending (exit code {code}):\n{_tail(member.log)}"
-            )
+        if member.quick_deaths >= QUICK_DEATHS or hopeless:
+            self.failure = f"{what}:\n{_tail(log)}"
 
     def _end(self, members: list[Member]) -> None:
-        left = [member for member in members if member.process is not None]
-        for member in left:
+        left = [member.process for member in members if member.process is not None]
+        for member in members:
             for number in member.signals:
-                _kill(member, number)
+                if member.process is not None:
+                    member.process.kill(number)
         end = time.monotonic() + PATIENCE
-        for member in left:
-            assert member.process is not None
-            try:
-                member.process.wait(max(0.0, end - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                _kill(member, signal.SIGCONT)
-                _kill(member, signal.SIGKILL)
-                member.process.wait()
-            os.close(member.pidfd)
-            member.process, member.pidfd = None, -1
-
-
-def _kill(member: Member, number: int) -> None:
-    if member.process is not None and member.process.poll() is None:
-        os.kill(member.process.pid, number)
+        for process in left:
+            if process.end(end - time.monotonic()) is None:
+                process.kill(signal.SIGCONT)
+                process.kill(signal.SIGKILL)
+                process.end()
+            process.close()
+        for member in members:
+            member.process = None
 
 
 def _tail(path: Path) -> str:

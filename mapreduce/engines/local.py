@@ -1,31 +1,33 @@
 """The local engine: a coordinator and some workers on this machine, for as long as the engine lives.
 
 They are the same programs as on a cluster and talk through a socket in a private folder, so what holds for one holds
-for the other: a worker that dies costs the task it ran, a coordinator that dies goes on where its store says. Nothing
-is started before the first job: only then is it known which job types the workers have to find.
+for the other: a worker that dies costs the task it ran, a coordinator that dies goes on where its store says. Workers
+are started with the first job: only then is it known which job types they have to find. What they are forked from loads
+as soon as the engine is entered; what this module needs only for the first job is imported meanwhile.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import signal
+import sys
 import threading
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .. import params, plugins
-from ..client import Client
 from ..errors import BadParameters, JobCancelled, JobFailed
-from ..job import Job, Result
-from ..working.host import DataDirectory
+from ..working.host import DataDirectory, python_path
 from ..working.limits import memory_total
-from ..working.settings import WorkerSettings
-from .cluster import OnUpdate, follow
 from .crew import Crew
+
+if TYPE_CHECKING:
+    from ..job import Job, Result
+    from .cluster import OnUpdate
 
 START = 60.0
 """Seconds that workers have to start and to offer a job's type."""
@@ -71,7 +73,6 @@ class LocalEngine:
         self.task_seconds = task_seconds
         self._settings = dict(settings or {})
         self._offer: dict[str, str] = {}
-        self._specs: tuple[str, ...] = ()
         self._kept = state is not None
         base = None if data_dir is None else Path(data_dir).absolute()
         self._place = _Place(base) if state is None else _Kept(Path(state).absolute())
@@ -79,6 +80,9 @@ class LocalEngine:
         self._lock = threading.Lock()
 
     def __enter__(self) -> LocalEngine:
+        """Loading begins."""
+        with self._lock:
+            self._enlist()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -108,6 +112,9 @@ class LocalEngine:
         version = self._prepare(type(job))
         crew = self._crew
         assert crew is not None
+        from ..client import Client
+        from .cluster import follow
+
         with Client(self.endpoint, patience=START, keys="") as client:
             if not self._kept:
                 return follow(
@@ -130,6 +137,8 @@ class LocalEngine:
 
     def _ends(self, job: Job, version: str, seed: int) -> Path:
         """The file that counts how often this job was run to an end in the engine's folder."""
+        from .. import params
+
         name = f"{type(job).name} {version} {seed} "
         return self._place.path / f"ended-{hashlib.sha256(name.encode() + params.pack(job)).hexdigest()[:32]}"
 
@@ -145,44 +154,51 @@ class LocalEngine:
         """Make sure that the crew runs and finds `cls`; returns the type's version. The workers know all job types
         that this process knows, so they are replaced only when a later job brings a type of its own."""
         with self._lock:
-            if self._crew is None:
-                self._crew = Crew()
-                self._start_coordinator(self._crew)  # it takes longest: looking for job types goes on meanwhile
+            crew = self._enlist()
+            from .. import plugins
+
             plugin = plugins.describe(plugins.adopt(cls))
             if plugin.spec in plugins.added():
                 plugins.add(plugin.spec.partition(":")[0])  # and whatever else its file has
             if self._offer.get(plugin.name) != plugin.version:
                 if self._offer:
-                    self._crew.remove("worker")
+                    crew.remove("worker")
                 self._offer = plugins.versions()
-                self._specs = tuple(dict.fromkeys([plugin.spec, *plugins.added()]))
-                self._start_workers(self._crew)
+                self._start_workers(crew, tuple(dict.fromkeys([plugin.spec, *plugins.added()])))
         return plugin.version
+
+    def _enlist(self) -> Crew:
+        """The crew; it begins with the coordinator."""
+        if self._crew is None:
+            self._crew = Crew(self._place.path, self.threads)
+            self._start_coordinator(self._crew)
+        return self._crew
 
     def _start_coordinator(self, crew: Crew) -> None:
         store = f"sqlite:///{self._place.path / 'store.sqlite'}"
         arguments = ["--bind", self.endpoint, "--store", store]
         for name, value in self._settings.items():
             arguments += ["--set", f"{name}={value}"]
-        crew.add(
-            "coordinator", "mapreduce.coordinator", arguments, self._place.path / "coordinator.log", (signal.SIGTERM,)
-        )
+        crew.add("coordinator", "coordinator", json.dumps(arguments), (signal.SIGTERM,))
 
-    def _start_workers(self, crew: Crew) -> None:
+    def _start_workers(self, crew: Crew, specs: tuple[str, ...]) -> None:
+        from ..working.settings import WorkerSettings
+
         for number in range(self.workers):
             name = f"worker-{number + 1}"
             settings = WorkerSettings(
                 connect=self.endpoint,
                 name=name,
                 data_dir=self._place.path,
-                plugins=self._specs,
+                plugins=specs,
+                path=tuple(python_path(sys.path).split(os.pathsep)),
                 offer=dict(self._offer),
                 threads=self.threads,
                 task_memory=self.task_memory,
                 task_seconds=self.task_seconds,
             )
             leave = (signal.SIGTERM, signal.SIGINT)  # the second one says: at once
-            crew.add(name, "mapreduce.working.start", [settings.to_json()], self._place.path / f"{name}.log", leave)
+            crew.add(name, "worker", settings.to_json(), leave)
 
 
 class _Place:

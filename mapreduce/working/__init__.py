@@ -6,7 +6,9 @@
 | `frames` | messages between a worker and a slot: length-prefixed frames over a pair of sockets |
 | `gauge` | one page of shared memory in which a slot says what it runs and since when |
 | `ledger` | which attempts are held, by which slot, and which results the coordinator has not acknowledged |
-| `nursery` | where slots come from; the first start before the worker has loaded |
+| `zygote` | a process that has loaded what others need, and forks them |
+| `forks` | such a process, and those that it forked, as their owner sees them |
+| `nursery` | where slots come from |
 | `start` | runs a worker from its settings as JSON |
 | `pool` | the slots together: who gets what, and what becomes of the work of one that dies |
 | `link` | the connection to the coordinator |
@@ -16,5 +18,4 @@
 | `process` | one slot as its worker sees it: start, watch, kill, and the post-mortem |
 | `limits` | memory and time: what a child sets for itself and what its parent watches |
 | `failure` | an exception or a dead process as plain data, the user's own frames first |
-| `guard` | runs a module that ends when the process that started it ends |
 """

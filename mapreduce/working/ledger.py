@@ -55,6 +55,17 @@ class Queue:
             self._held.update(waiting)
             (self._batches.appendleft if front else self._batches.append)((assign, waiting))
 
+    def unit(self) -> tuple[int, int, int] | None:
+        """(job, stage, kind) of what `take` gives next, or None when nothing waits."""
+        while self._batches:
+            assign, waiting = self._batches[0]
+            while waiting and waiting[0] not in self._held:
+                waiting.popleft()
+            if waiting:
+                return assign.job, assign.stage, assign.kind
+            self._batches.popleft()
+        return None
+
     def take(self, count: int) -> tuple[Assign, list[Key]] | None:
         """Up to `count` attempts of the first batch, or None when nothing waits."""
         while self._batches:

@@ -1,58 +1,68 @@
-"""Where slots come from: what every slot of a worker is told, and the first ones, which start before the worker has
-loaded its own half.
+"""Where slots come from: what every slot of a worker is told, and the zygote that forks them.
 
-Starting a slot takes a quarter of a second (it loads NumPy), and so does loading the worker's messages and sockets;
-done side by side, a worker is ready in half the time. So this module loads little, and `main` makes a Nursery before
-it imports the worker.
-"""
+A worker of a local engine gets a connection to the engine's zygote. One that runs by itself starts its own before it
+loads its own half, so that both load side by side; and so does one whose zygote has died."""
 
 from __future__ import annotations
 
 import os
 import socket
 
+from ..errors import DafError
+from .forks import Gone, Zygote, environment
 from .host import DataDirectory, host_id
-from .process import SlotProcess, environment
+from .process import SlotProcess
 from .settings import SlotSettings, WorkerSettings
 
 
 class Nursery:
-    """Holds the data directory, names the worker and its host, and starts slots."""
+    """Holds the data directory, names the worker and its host, and starts slots.
 
-    def __init__(self, settings: WorkerSettings):
+    Args:
+        zygote: where slots come from; one is started if there is none.
+    """
+
+    def __init__(self, settings: WorkerSettings, zygote: Zygote | None = None):
         self.settings = settings
+        self._zygote = zygote or self._start()
         self.name = settings.name or f"{socket.gethostname()[:200]}-{os.getpid()}"
         self.host = settings.host or host_id()
         self.data = DataDirectory(settings.data_dir)
-        self.slot_settings = SlotSettings(
-            parent=os.getpid(),
+        self._slot_settings = SlotSettings(
             worker=self.name,
             host=self.host,
             node=self.data.node,
             blobs=str(self.data.blobs),
             scratch=str(self.data.scratch),
             plugins=settings.plugins,
+            path=settings.path,
             types=settings.types,
             keys=settings.keys,
             roots=settings.roots,
             task_memory=settings.task_memory,
             file_size=settings.file_size,
         )
-        self._environment = environment(settings.threads)
-        self._early = [self._start() for _ in range(settings.slots)]
 
     def slot(self) -> SlotProcess:
-        """A slot of its own, started now unless one is waiting. Call it in the main thread: slots end with the thread
-        that started them."""
-        return self._early.pop() if self._early else self._start()
+        """A slot of its own. Call it in the main thread: a zygote ends with the thread that started it.
 
-    def _start(self) -> SlotProcess:
-        return SlotProcess(self.slot_settings, self._environment)
+        Raises:
+            DafError: the zygote cannot be started.
+        """
+        try:
+            return SlotProcess(self._slot_settings, self._zygote)
+        except Gone:
+            self._zygote.close()
+            self._zygote = self._start()
+        try:
+            return SlotProcess(self._slot_settings, self._zygote)
+        except Gone as error:
+            raise DafError(f"task processes cannot be started (the reason stands above, on stderr): {error}") from error
+
+    def _start(self) -> Zygote:
+        return Zygote.start("slots", environment(self.settings.threads))
 
     def close(self) -> None:
-        """End slots that nobody took, and let go of the data directory."""
-        for slot in self._early:
-            slot.kill()
-            slot.end()
-            slot.close()
+        """Let go of the zygote, and of the data directory."""
+        self._zygote.close()
         self.data.close()

@@ -57,6 +57,9 @@ class Pool:
         self._full: set[SlotProcess] = set()
         self._stages: dict[tuple[int, int], tuple[StageInfo, bytes]] = {}
         self._failed_starts = 0
+
+    def start(self) -> None:
+        """Start the slots; what is taken before waits. Raises DafError."""
         for _ in range(self._settings.slots):
             self._start()
 
@@ -118,13 +121,13 @@ class Pool:
 
     def hand_out(self) -> None:
         """Give waiting attempts to slots with room."""
-        while self._queue:
-            rooms = [(len(slot.held), number) for number, slot in enumerate(self._slots) if slot.room(AHEAD) > 0]
+        while (unit := self._queue.unit()) is not None:
+            rooms = [(len(slot.held), number) for number, slot in enumerate(self._slots) if slot.room(AHEAD, unit) > 0]
             if not rooms:
                 return
             slot = self._slots[min(rooms)[1]]
             share = -(-len(self._queue) // len(self._slots))
-            taken = self._queue.take(min(slot.room(AHEAD), share))
+            taken = self._queue.take(min(slot.room(AHEAD, unit), share))
             if taken is None:
                 return
             assign = subset(*taken)

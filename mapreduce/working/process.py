@@ -1,8 +1,9 @@
 """One slot as its worker sees it: how it is started, what it has been given, why it died.
 
-The child gets an end of a socket pair, the gauge, a file for faulthandler's dumps and a pipe for its output, of which
-the last lines are kept. It is a process group of its own, so Ctrl-C on the worker's terminal does not reach it and
-killing it takes its own children along. Each `SlotProcess` is used up by one death; the worker makes the next.
+It is forked by a zygote (see forks.py). The child gets an end of a socket pair, the gauge, a file for faulthandler's
+dumps and a pipe for its output, of which the last lines are kept. It is a process group of its own, so Ctrl-C on the
+worker's terminal does not reach it and killing it takes its own children along. Each `SlotProcess` is used up by one
+death; the worker makes the next.
 """
 
 from __future__ import annotations
@@ -10,19 +11,15 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Collection, Iterable
-
-import msgspec
 
 from ..wire.messages import Abort, Assign, Error
 from ..wire.typed import encode
 from . import failure, gauge, limits
+from .forks import Zygote
 from .frames import Channel, Closed
 from .gauge import Key
-from .host import python_path
 from .ledger import task_keys
 from .settings import SlotSettings
 
@@ -32,52 +29,33 @@ DUMP_SECONDS = 0.3
 ABORT_GRACE = 0.2
 """An attempt that nobody waits for any more and that still runs after so many seconds is killed with its process."""
 YOUNG = 30.0
-_THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-_MALLOC = {"MALLOC_MMAP_THRESHOLD_": 32 << 20, "MALLOC_TRIM_THRESHOLD_": 128 << 20, "MALLOC_TOP_PAD_": 16 << 20}
-"""Arrays of a few MiB come from memory that the process keeps: fetching pages from the kernel for each costs more
-than filling them does."""
-
-
-def environment(threads: int) -> dict[str, str]:
-    """The environment of a slot: few threads, an allocator for arrays, and the same order of sets of text in every
-    process."""
-    env = dict(os.environ)
-    for name in _THREADS:
-        env.setdefault(name, str(threads))
-    for name, size in _MALLOC.items():
-        env.setdefault(name, str(size))
-    env["PYTHONHASHSEED"] = "0"
-    env["PYTHONPATH"] = python_path()
-    return env
+Unit = tuple[int, int, int]
+"""(job, stage, kind)"""
 
 
 class SlotProcess:
     """A running child. `held` maps the attempts it was given to the messages that brought them, in the order in which
     it runs them."""
 
-    def __init__(self, settings: SlotSettings, environ: dict[str, str]):
+    def __init__(self, settings: SlotSettings, zygote: Zygote):
         ours, theirs = socket.socketpair()
         gauge_fd, self._dump = gauge.create(), os.memfd_create("daf-dump")
         log_read, log_write = os.pipe2(os.O_CLOEXEC)
-        passed = (theirs.fileno(), gauge_fd, self._dump)
-        settings = msgspec.structs.replace(settings, channel=passed[0], gauge=passed[1], dump=passed[2])
+        given = (log_write, theirs.fileno(), gauge_fd, self._dump)
         try:
-            self._popen = subprocess.Popen(
-                [sys.executable, "-P", "-m", "mapreduce.slot", settings.to_json()],
-                stdin=subprocess.DEVNULL,
-                stdout=log_write,
-                stderr=log_write,
-                pass_fds=passed,
-                env=environ,
-                process_group=0,
-            )
+            self._child = zygote.fork("slot", settings.to_json(), f"daf-slot {settings.worker}", given)
+        except BaseException:
+            ours.close()
+            for fd in (gauge_fd, self._dump, log_read):
+                os.close(fd)
+            raise
         finally:
             theirs.close()
             os.close(log_write)
-        self.pid = self._popen.pid
-        self.exit_fd = os.pidfd_open(self.pid)
+        self.pid = self._child.pid
+        self.exit_fd = self._child.pidfd
         self.log_fd = log_read
         os.set_blocking(log_read, False)
         self.channel = Channel(ours)
@@ -92,8 +70,8 @@ class SlotProcess:
         """Whether the kernel did not take all that there is to send."""
         self.started = time.monotonic()
         self.finished = 0
-        self.pace = 0.0
-        """Seconds a task, smoothed; 0 before the first answer."""
+        self._pace = 0.0
+        self._paced: Unit | None = None
         self._answered = self.started
         self.doomed = ""
         """Why the worker killed it: timeout, memory, protocol, abort; empty when it did not."""
@@ -139,16 +117,21 @@ class SlotProcess:
         if known:
             now = time.monotonic()
             pace = (now - self._answered) / len(known)
-            self.pace = pace if not self.finished else 0.7 * self.pace + 0.3 * pace
+            unit = known[-1][:3]
+            self._pace = 0.7 * self._pace + 0.3 * pace if unit == self._paced else pace
+            self._paced = unit
             self._answered = now
             self.finished += len(known)
         return known
 
-    def room(self, ahead: float) -> int:
-        """How many more attempts to give it, so that it has work for `ahead` seconds and tasks that take long wait with
-        the worker."""
-        wanted = int(ahead / self.pace) + 1 if self.pace > 0 else 1 if not self.finished else 1024
-        return max(0, min(wanted, 1024) - len(self.held))
+    def room(self, ahead: float, unit: Unit) -> int:
+        """How many more attempts of a unit to give it, so that it has work for `ahead` seconds and tasks that take long
+        wait with the worker. How long they take is only known of those that it ran last: a plan of a millisecond says
+        nothing of the maps that it plans."""
+        wanted = 1
+        if unit == self._paced:
+            wanted = min(int(ahead / self._pace) + 1, 1024) if self._pace > 0 else 1024
+        return max(0, wanted - len(self.held))
 
     def running(self) -> gauge.Reading | None:
         """What it runs now, by its gauge."""
@@ -180,7 +163,7 @@ class SlotProcess:
         if seconds and now - reading.started / 1e9 > seconds:
             self.doomed, self.limit = "timeout", f"{seconds:g} s"
             self._condemned, self._kill_at = (reading.key, reading.started), now + DUMP_SECONDS
-            self._signal(signal.SIGUSR1, group=False)
+            self._child.kill(signal.SIGUSR1)
         elif memory and (used := limits.resident(self.pid)) > memory * 1.05 + (32 << 20):
             self.doom("memory", f"{memory / 2**20:.0f} MiB ({used / 2**20:.0f} in use)")
 
@@ -191,7 +174,7 @@ class SlotProcess:
 
     def kill(self) -> None:
         """Kill it and what it started."""
-        self._signal(signal.SIGKILL, group=True)
+        self._child.kill(signal.SIGKILL, group=True)
 
     def stop(self) -> None:
         """Let it end by itself: it does when the other end of its channel says that nothing more will come."""
@@ -213,12 +196,6 @@ class SlotProcess:
         self._looked = now
         return self.memory() > limit
 
-    def _signal(self, number: int, *, group: bool) -> None:
-        try:
-            os.kill(-self.pid if group else self.pid, number)
-        except ProcessLookupError:
-            return
-
     def read_log(self) -> int:
         """Take some of what it printed, of which the last lines are kept; returns the bytes read: 0 at the end, -1 when
         none waits."""
@@ -235,12 +212,7 @@ class SlotProcess:
 
     def end(self, *, wait: bool = True) -> tuple[int, int] | None:
         """Reap it: (exit code, or -signal; peak resident bytes), or None when it runs and `wait` is false."""
-        pid, status, usage = os.wait4(self.pid, 0 if wait else os.WNOHANG)
-        if not pid:
-            return None
-        self._popen.returncode = os.waitstatus_to_exitcode(status)
-        self._signal(signal.SIGKILL, group=True)  # what it started and left behind
-        return self._popen.returncode, usage.ru_maxrss * 1024
+        return self._child.end(None if wait else 0)
 
     def post_mortem(self, status: int, peak: int) -> tuple[gauge.Reading | None, Error]:
         """Which attempt it ran when it died, and the error that this attempt ends with."""
@@ -280,5 +252,6 @@ class SlotProcess:
     def close(self) -> None:
         """Free its descriptors. The child ends when it has run what it holds, or at once when it is dead already."""
         self.channel.close()
-        for fd in (self.exit_fd, self.log_fd, self._dump):
+        self._child.close()
+        for fd in (self.log_fd, self._dump):
             os.close(fd)

@@ -23,6 +23,7 @@ class WorkerSettings:
         keys: a key directory, or the secret file in one (see mapreduce.keys); empty for none.
         roots: folders that paths of jobs must be in (see mapreduce.roots); empty for anywhere.
         plugins: specs of job types beyond those that are installed (see plugins.add).
+        path: folders in which task processes look for modules too.
         types: the only job types to offer, and to run whatever the coordinator says; empty for all.
         offer: job types with their versions, where somebody has looked them up already.
         threads: threads that numeric libraries may use in a task, unless the environment says otherwise.
@@ -42,6 +43,7 @@ class WorkerSettings:
     keys: str = ""
     roots: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
     offer: dict[str, str] = field(default_factory=dict)
     threads: int = 1
@@ -66,24 +68,20 @@ class WorkerSettings:
 
 
 class SlotSettings(msgspec.Struct, frozen=True):
-    """What a worker tells a slot at its start, as JSON on its command line. The descriptors are inherited; sizes are
-    in bytes, 0 for no limit."""
+    """What a worker tells a slot at its start, as JSON. Sizes are in bytes, 0 for no limit."""
 
-    parent: int
     worker: str
     host: str
     node: str
     blobs: str
     scratch: str
     plugins: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
     keys: str = ""
     roots: tuple[str, ...] = ()
     task_memory: int = 0
     file_size: int = 0
-    channel: int = -1
-    gauge: int = -1
-    dump: int = -1
 
     def to_json(self) -> str:
         return msgspec.json.encode(self).decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -12,10 +13,12 @@ import pytest
 from mapreduce.engines.crew import Crew
 from mapreduce.errors import DafError, EngineFailed
 
+SLEEP = json.dumps(["--bind", "tcp://127.0.0.1:0"])
+
 
 def test_closing_a_crew_that_gave_up_does_not_hide_why(tmp_path: Path) -> None:
-    crew = Crew()
-    crew.add("coordinator", "mapreduce.cli.coordinator", ["--no-such-option"], tmp_path / "log", (signal.SIGTERM,))
+    crew = Crew(tmp_path)
+    crew.add("coordinator", "coordinator", json.dumps(["--no-such-option"]), (signal.SIGTERM,))
     crew._thread.join(30)
     crew.close()
     with pytest.raises(DafError, match="no-such-option"):
@@ -40,8 +43,8 @@ def test_a_member_that_has_worked_is_started_again_however_often_it_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mapreduce.engines.crew.QUICK", 0.0)
-    crew = Crew()
-    crew.add("sleeper", "http.server", ["--bind", "127.0.0.1", "0"], tmp_path / "log", (signal.SIGTERM,))
+    crew = Crew(tmp_path)
+    crew.add("sleeper", "coordinator", SLEEP, (signal.SIGTERM,))
     assert kill_again_and_again(crew, 30) == 30
     crew.check()
     crew.close()
@@ -50,8 +53,8 @@ def test_a_member_that_has_worked_is_started_again_however_often_it_is_killed(
 def test_a_member_that_never_gets_to_work_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mapreduce.engines.crew.QUICK", 0.2)
     monkeypatch.setattr("mapreduce.engines.crew.QUICK_DEATHS", 3)
-    crew = Crew()
-    crew.add("sleeper", "http.server", ["--bind", "127.0.0.1", "0"], tmp_path / "log", (signal.SIGTERM,))
+    crew = Crew(tmp_path)
+    crew.add("sleeper", "coordinator", SLEEP, (signal.SIGTERM,))
     assert kill_again_and_again(crew, 30) <= 4
     with pytest.raises(EngineFailed, match="sleeper of the local engine keeps ending"):
         crew.check()

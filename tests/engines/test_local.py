@@ -18,6 +18,7 @@ from mapreduce import BadParameters, Job, JobFailed
 from mapreduce.engines.inline import InlineEngine
 from mapreduce.engines.local import LocalEngine
 from mapreduce.working.host import remove_stale
+from tests.family import named, slots
 from tests.worker.jobs import Arrays, Harm, Letters
 
 ROOT = Path(__file__).parents[2]
@@ -153,14 +154,14 @@ def test_nothing_is_left_behind(script, tmp_path, number):
     process = script(60.0)
     word, *pids = process.stdout.readline().split()
     assert word == "running"
-    slots = [slot for pid in pids for slot in children(int(pid))]
-    assert len(slots) == 2
+    others = [*slots(process.pid), *named(process.pid, "daf-zygote")]
+    assert len(others) == 4
     process.send_signal(number)
     process.wait(30)
     process.stdout.close()
     process.stderr.close()
     end = time.monotonic() + 10
-    while left := [pid for pid in [*map(int, pids), *slots] if alive(pid)]:
+    while left := [pid for pid in [*map(int, pids), *others] if alive(pid)]:
         assert time.monotonic() < end, left
         time.sleep(0.02)
     folders = list((tmp_path / "data").iterdir())
@@ -174,11 +175,6 @@ def test_nothing_is_left_behind(script, tmp_path, number):
             assert time.monotonic() < end
             time.sleep(0.02)
         assert not folders[0].exists()
-
-
-def children(pid: int) -> list[int]:
-    with open(f"/proc/{pid}/task/{pid}/children") as file:
-        return [int(child) for child in file.read().split()]
 
 
 def alive(pid: int) -> bool:

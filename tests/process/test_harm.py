@@ -9,6 +9,7 @@ import time
 import pytest
 
 from mapreduce.wire import messages as m
+from tests.family import named, slots
 from tests.worker.jobs import Empty, Harm, Letters
 
 ALL = tuple((index, 1) for index in range(8))
@@ -128,7 +129,7 @@ def test_a_killed_slot_costs_only_what_it_ran(coordinator, worker):
     coordinator.plan(Letters(["abc"] * 20, sleep=0.05))
     coordinator.send(m.Assign(1, 0, 1, tuple((index, 1) for index in range(20))))
     time.sleep(0.3)
-    (child,) = children(process.pid)
+    (child,) = slots(process.pid)
     os.kill(child, signal.SIGKILL)
     done, failed = coordinator.answers(20)
     assert len(done) == 19
@@ -137,15 +138,31 @@ def test_a_killed_slot_costs_only_what_it_ran(coordinator, worker):
     assert "from outside" in failure.error.message
 
 
+def test_a_killed_zygote_costs_what_its_slots_ran(coordinator, worker):
+    process = worker(slots=2)
+    coordinator.welcome()
+    coordinator.plan(Letters(["abc"] * 20, sleep=0.05))
+    coordinator.send(m.Assign(1, 0, 1, tuple((index, 1) for index in range(20))))
+    wait_until(lambda: len(slots(process.pid)) == 2)
+    time.sleep(0.2)
+    (zygote,) = named(process.pid, "daf-zygote")
+    os.kill(zygote, signal.SIGKILL)
+    done, failed = coordinator.answers(20)
+    assert len(done) >= 18
+    assert all((failure.error.kind, failure.error.signal) == ("crash", signal.SIGKILL) for failure in failed)
+    (other,) = named(process.pid, "daf-zygote")
+    assert other != zygote
+
+
 def test_no_slot_outlives_its_worker(coordinator, worker):
     process = worker(slots=2)
     coordinator.welcome()
     coordinator.plan(Harm("hang"))
     coordinator.send(m.Assign(1, 0, 1, ALL))
-    slots = children(process.pid)
+    found = slots(process.pid)
     process.kill()
     process.wait()
-    wait_until(lambda: not any(alive(pid) for pid in slots))
+    wait_until(lambda: not any(alive(pid) for pid in found))
 
 
 def test_an_aborted_task_is_killed_and_the_others_go_on(coordinator, worker):
@@ -179,14 +196,9 @@ def test_a_slot_is_replaced_after_so_many_tasks(coordinator, worker):
     for start in range(0, 40, 10):
         coordinator.send(m.Assign(1, 0, 1, tuple((index, 1) for index in range(start, start + 10))))
         assert len(coordinator.results(10)) == 10
-        wait_until(lambda: len(children(process.pid)) == 1)
-        seen.update(children(process.pid))
+        wait_until(lambda: len(slots(process.pid)) == 1)
+        seen.update(slots(process.pid))
     assert len(seen) >= 4
-
-
-def children(pid: int) -> list[int]:
-    with open(f"/proc/{pid}/task/{pid}/children") as file:
-        return [int(child) for child in file.read().split()]
 
 
 def alive(pid: int) -> bool:

@@ -9,12 +9,13 @@ import signal
 import threading
 import time
 
+import psutil
 import pytest
 
 from mapreduce.engines.inline import InlineEngine
 from mapreduce.engines.local import LocalEngine
 from mapreduce.wire import codec
-from tests.engines.test_local import children
+from tests.family import named, slots
 from tests.worker.jobs import Letters
 
 JOB = Letters(["abcde" * 50, "xyz" * 30, "hello"] * 20, sleep=0.03)
@@ -46,12 +47,23 @@ def during(act, delay: float = 0.4) -> threading.Thread:
 
 
 def test_a_slot_is_killed(engine, expected):
-    (slot,) = children(engine.pids("worker")[0])
+    (slot,) = slots(os.getpid(), "worker-1")
     killer = during(lambda: os.kill(slot, signal.SIGKILL))
     result = engine.run(JOB)
     killer.join()
     assert bits(result) == expected
     assert result.metrics["retries"] == 1
+
+
+@pytest.mark.parametrize("stage", ["base", "slots"])
+def test_a_zygote_is_killed(engine, expected, stage):
+    (zygote,) = named(os.getpid(), f"daf-zygote {stage}")
+    killer = during(lambda: os.kill(zygote, signal.SIGKILL))
+    result = engine.run(JOB)
+    killer.join()
+    assert bits(result) == expected
+    assert len(slots(os.getpid())) == 2
+    assert not [child for child in psutil.Process().children(recursive=True) if child.status() == psutil.STATUS_ZOMBIE]
 
 
 def test_a_worker_is_killed(engine, expected):
