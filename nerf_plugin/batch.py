@@ -63,6 +63,10 @@ class NerfBatch(Job):
     scale: Annotated[
         float, Param(ge=0, le=1, description="of the photos' sides; 0: halved until none has over 1.1 megapixels")
     ] = 0.0
+    exposure: Annotated[
+        Literal["auto", "on", "off"],
+        Param(description="even out the photos' exposure; auto: photos without masks only"),
+    ] = "auto"
     faces: Annotated[int, Param(ge=100, le=10_000_000, description="most triangles of each mesh")] = 100_000
     texture: Annotated[int, Param(ge=64, le=8192, description="texels along a side of each texture")] = 1024
     resolution: Annotated[int, Param(ge=16, le=1024, description="cubes along the longest side of a surface")] = 256

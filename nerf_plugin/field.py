@@ -8,7 +8,7 @@ bytes, and every figure measured on a field in memory is true of the file.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,15 @@ from nerf_plugin.export.atomic import write_bytes
 from nerf_plugin.grid import Grid
 from nerf_plugin.kernels import march as marching
 from nerf_plugin.kernels.lattice import inside, interpolate
+from nerf_plugin.shells import Shells
 
 MAGIC = b"DAF radiance field 1\n"
 _LANES = [0, 1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15]
 _ARRAYS = {"places": "<i8", "present": "<u8", "occupied": "<u8", "values": "<f2"}
+_OPTIONAL = {"shells": "<f2"}
 _MAX_HEADER = 1 << 20
+WHITE = (1.0, 1.0, 1.0)
+Background = tuple[float, float, float] | None
 
 
 class FieldError(ValueError):
@@ -43,14 +47,18 @@ class Field:
     """Density and colour in the world frame of the photos.
 
     grid: the sparse lattice. rows: (N, 16) numbers in the layout of `kernels.march`; lanes 4, 8 and 12 are ignored.
-    density: optical density per world unit where softplus(raw + shift) is 1.
+    density: optical density per world unit where softplus(raw + shift) is 1. shells: what surrounds the box, if that is
+    known.
     """
 
-    def __init__(self, grid: Grid, rows: np.ndarray, density: float, shift: float) -> None:
+    def __init__(
+        self, grid: Grid, rows: np.ndarray, density: float, shift: float, shells: Shells | None = None
+    ) -> None:
         if rows.shape != (grid.rows, 16):
             raise FieldError(f"the grid has {grid.rows} voxels but rows have shape {rows.shape}, not ({grid.rows}, 16)")
         self.grid = grid
         self.density, self.shift = float(density), float(shift)
+        self.shells = shells and replace(shells, values=shells.values.clip(-65504, 65504).astype(np.float16))
         self._rows = np.zeros(rows.shape, np.float16)
         self._rows[:, _LANES] = np.clip(rows[:, _LANES], -65504, 65504).astype(np.float16)
 
@@ -111,11 +119,12 @@ class Field:
             raw = raw + marching.SH1 * d[:, axis : axis + 1] * values[:, 4 * axis + 5 : 4 * axis + 8]
         return (1 / (1 + np.exp(-raw))).astype(np.float32)
 
-    def render(self, camera: Any, background: tuple[float, float, float] = (1.0, 1.0, 1.0), step: float = 0.5,
+    def render(self, camera: Any, background: Background = None, step: float = 0.5,
                samples: int = 1) -> Rendering:  # fmt: skip
         """The picture a `nerf_plugin.cameras.Camera` takes of the field.
 
-        step: distance of samples in voxels. samples: rays along each side of a pixel, averaged (depth: the nearest).
+        background: a colour; None: the field's surroundings, or white if it knows none. step: distance of samples in
+        voxels. samples: rays along each side of a pixel, averaged (depth: the nearest).
         """
         h, w = camera.height, camera.width
         total = np.zeros((h * w, 4), np.float32)
@@ -134,7 +143,7 @@ class Field:
         return Rendering(rgb, alpha, np.where(alpha >= 0.5, depth.reshape(h, w), np.float32(0)))
 
     def trace(
-        self, origins: np.ndarray, directions: np.ndarray, background: Any = (1.0, 1.0, 1.0), step: float = 0.5
+        self, origins: np.ndarray, directions: np.ndarray, background: Background = None, step: float = 0.5
     ) -> np.ndarray:
         """Colour, alpha and median distance along rays: (N, 5) float32.
 
@@ -144,8 +153,11 @@ class Field:
         rays = np.empty((count, 6), np.float32)
         rays[:, :3] = (np.asarray(origins, np.float64) - grid.lo) / grid.voxel
         rays[:, 3:] = directions
-        back = np.empty((count, 3), np.float32)
-        back[:] = background
+        if background is None and self.shells is not None:
+            back = self.shells.look(rays, grid.lo, grid.voxel)
+        else:
+            back = np.empty((count, 3), np.float32)
+            back[:] = WHITE if background is None else background
         out = np.empty(count * 5, np.float32)
         work, corner = marching.scratch()
         none, rows = np.zeros(0, np.float32), self._bits()
@@ -162,8 +174,11 @@ class Field:
         """The file's content: a function of the field alone, the same bytes everywhere."""
         plain = self.grid.to_plain()
         arrays = {**{k: plain[k] for k in ("places", "present", "occupied")}, "values": self._rows[:, _LANES]}
+        if self.shells is not None:
+            arrays["shells"] = self.shells.values
         blocks, layout, offset = [], {}, 0
-        for name, kind in _ARRAYS.items():
+        for name in arrays:
+            kind = (_ARRAYS | _OPTIONAL)[name]
             data = np.ascontiguousarray(arrays[name], kind)
             layout[name] = {"type": kind, "shape": list(data.shape), "offset": offset}
             blocks.append(data.tobytes() + bytes(-data.nbytes % 64))
@@ -177,6 +192,7 @@ class Field:
                 "shift": self.shift,
                 "sh_degree": 1,
                 "arrays": layout,
+                **({} if self.shells is None else {"shells": self.shells.geometry()}),
             },
             sort_keys=True,
         ).encode()
@@ -207,7 +223,7 @@ class Field:
             start = end + 1 + size
             start += -start % 64
             arrays = {}
-            for key, kind in _ARRAYS.items():
+            for key, kind in (_ARRAYS | (_OPTIONAL if "shells" in header else {})).items():
                 entry = header["arrays"][key]
                 shape = [int(n) for n in entry["shape"]]
                 if entry["type"] != kind or min(shape) < 0 or int(entry["offset"]) < 0:
@@ -219,7 +235,8 @@ class Field:
             _check(grid)
             rows = np.zeros((len(arrays["values"]), 16), np.float16)
             rows[:, _LANES] = arrays["values"]
-            return cls(grid, rows, float(header["density"]), float(header["shift"]))
+            shells = Shells.from_plain(header["shells"] | {"values": arrays["shells"]}) if "shells" in header else None
+            return cls(grid, rows, float(header["density"]), float(header["shift"]), shells)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise FieldError(f"{name}: damaged field file: {error}. {again}") from error
 

@@ -70,6 +70,10 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
     scale: Annotated[
         float, Param(ge=0, le=1, description="of the photos' sides; 0: halved until none has over 1.1 megapixels")
     ] = 0.0
+    exposure: Annotated[
+        Literal["auto", "on", "off"],
+        Param(description="even out the photos' exposure; auto: photos without masks only"),
+    ] = "auto"
     faces: Annotated[int, Param(ge=100, le=10_000_000, description="most triangles of the mesh")] = 100_000
     texture: Annotated[int, Param(ge=64, le=8192, description="texels along a side of the texture")] = 1024
     resolution: Annotated[int, Param(ge=16, le=1024, description="cubes along the longest side of the surface")] = 256
@@ -133,6 +137,8 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
 
         settings = replace(PRESETS[self.preset].scaled(self.effort), seed=self.seed)
         settings = settings if self.capture.has_alpha else settings.without_masks()
+        even = self.exposure == "on" or (self.exposure == "auto" and not self.capture.has_alpha)
+        settings = replace(settings, exposure=even)
         return settings if self.start is None else settings.going_on(self.start_field.shift)
 
     @cached_property

@@ -279,3 +279,47 @@ def tile_order(mask: np.ndarray, tile: int) -> np.ndarray:
     v, u = np.nonzero(mask)
     order = np.lexsort((u, v, u // tile, v // tile))
     return (v * mask.shape[1] + u)[order]
+
+
+def octahedral(d: np.ndarray) -> np.ndarray:
+    """(2,) place in 0..1 of a direction on the octahedral map."""
+    x, y = d[:2] / np.abs(d).sum()
+    if d[2] < 0:
+        x, y = (1 - abs(y)) * (1 if x >= 0 else -1), (1 - abs(x)) * (1 if y >= 0 else -1)
+    return np.array([x, y]) / 2 + 0.5
+
+
+def glued(layer: np.ndarray) -> np.ndarray:
+    """(S + 2, S + 2, C): a layer of texels with the border that the octahedral map glues to its own."""
+    rows = np.concatenate([layer[:1, ::-1], layer, layer[-1:, ::-1]])
+    sides = np.concatenate([rows[:, :1], rows, rows[:, -1:]], 1)
+    sides[1:-1, 0], sides[1:-1, -1] = layer[::-1, 0], layer[::-1, -1]
+    sides[[0, 0, -1, -1], [0, -1, 0, -1]] = layer[[-1, -1, 0, 0], [-1, 0, -1, 0]]
+    return sides
+
+
+def shells(values: np.ndarray, centre: np.ndarray, radii: np.ndarray, rays: np.ndarray) -> np.ndarray:
+    """(R, 3) colours at the end of rays (R, 6): values (L, S, S, 4) of `kernels.shells`."""
+    side = values.shape[1]
+    out = np.zeros((len(rays), 3))
+    for r, ray in enumerate(np.asarray(rays, np.float64)):
+        origin, direction = ray[:3] - centre, ray[3:]
+        through = 1.0
+        for layer, texels in enumerate(values):
+            at = direction
+            if layer < len(radii):
+                a, b, c = direction @ direction, 2 * origin @ direction, origin @ origin - radii[layer] ** 2
+                far = max(np.roots([a, b, c]), key=lambda t: t.real)
+                if abs(far.imag) > 0 or far.real <= 0:
+                    continue
+                at = origin + far.real * direction
+            u, v = octahedral(at) * side + 0.5  # in the glued map, whose first texel is the border
+            i, j = int(u), int(v)
+            p, q, padded = u - i, v - j, glued(texels)
+            raw = (1 - p) * ((1 - q) * padded[i, j] + q * padded[i, j + 1])
+            raw = raw + p * ((1 - q) * padded[i + 1, j] + q * padded[i + 1, j + 1])
+            active = 1 / (1 + np.exp(-raw))
+            alpha = active[0] if layer < len(radii) else 1.0
+            out[r] += through * alpha * active[1:]
+            through *= 1 - alpha
+    return out

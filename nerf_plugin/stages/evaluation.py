@@ -53,13 +53,14 @@ class EvaluationStages:
         return mesh, atlas_of(atlas), dict(ctx.shared["texture"])["texture"]
 
     def compare(self, plain: dict[str, Any], made: tuple[Mesh, Atlas, np.ndarray], ctx: Context) -> dict[str, Any]:
-        """One held-out photo, over white as the literature has it, beside both renders."""
+        """One held-out photo, over white as the literature has it, beside both renders; the field's before its own
+        surroundings where it has them."""
         from nerf_plugin.texture.render import render_mesh
 
         view = view_of(plain)
         photo = view.image().astype(np.float32) / 255
         photo = photo[..., :3] * photo[..., 3:] + 1 - photo[..., 3:]
-        render = self.field(ctx).render(view.camera, WHITE)
+        render = self.field(ctx).render(view.camera)
         mesh, atlas, texture = made
         shown, _ = render_mesh(mesh, view.camera, atlas, texture, WHITE)
         images = {"photo": photo, "render": render.rgb, "mesh": shown}

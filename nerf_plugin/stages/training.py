@@ -5,6 +5,8 @@
     rows      map: one range of rows -> their first values
     round     map: rays of one shard of photos -> packed gradients; reduce: one range of rows -> its next values
 
+What is learned beside the grid (`training.outside`) is one partition more, behind the ranges of rows.
+
 Rows and photos travel by reference: a round costs the bytes of its gradients and of the rows it changes.
 """
 
@@ -92,8 +94,8 @@ class TrainingStages:
         for name in ("grid", "rows"):
             if name in last.shared:
                 shared[f"old {name}"] = last.shared[name]
-        parts = self.settings.parts
         state = self.note_round(last) | {"phase": "rows"}
+        parts = self.learned
         return Stage(range(parts), "rows", map=self.fill_rows, reduces=parts, shared=shared, state=state)
 
     def plan_round(self, last: StageResult) -> Stage:
@@ -106,10 +108,15 @@ class TrainingStages:
             f"round {number + 1} of {self.run_of(state).rounds}",
             map=self.trace,
             reduce=self.step,
-            reduces=self.settings.parts,
+            reduces=self.learned,
             shared=shared,
             state=state,
         )
+
+    @property
+    def learned(self) -> int:
+        """Partitions of a round's outputs."""
+        return self.settings.parts + (self.settings.shells > 0 or self.settings.exposure)
 
     def note_round(self, last: StageResult) -> dict[str, Any]:
         """The state after `last`: the next round's number, a point on the training curve, and the rounds that the
@@ -211,7 +218,10 @@ class TrainingStages:
 
         from nerf_plugin.training import resample
 
-        _, grid = self.grid(ctx, "grid", -1)
+        box, grid = self.grid(ctx, "grid", -1)
+        if part == self.settings.parts:
+            yield part, self.first_outside(box, ctx)
+            return
         start, stop, row, end = grid.ranges(self.settings.parts)[part]
         if "old grid" not in ctx.shared and self.start is not None:
             yield part, resample(self.start_field.grid, self.start_field.rows, grid, start, stop)
@@ -221,6 +231,17 @@ class TrainingStages:
             return
         _, old = self.grid(ctx, "old grid", -2)
         yield part, resample(old, join_rows(ctx, "old rows"), grid, start, stop)
+
+    def first_outside(self, box: np.ndarray, ctx: Context) -> dict[str, np.ndarray]:
+        """What a level begins with of what is learned beside the grid."""
+        from nerf_plugin.training import outside
+
+        old = outside_of(ctx, "old rows", self.settings.parts) if "old rows" in ctx.shared else None
+        if old is not None:
+            return outside.next_level(self.settings, ctx.state["level"], old)
+        views = dict(ctx.shared["views"])
+        state = outside.first(self.settings, [views[index] for index in sorted(views)], box)
+        return state if self.start is None else outside.going_on(state, self.start_field.shells)
 
     def trace(self, task: int, ctx: Context) -> Iterator[tuple[int, Any]]:
         """Map: the rays of one shard of photos -> gradients of the rows they touch, one packet a range of rows."""
@@ -232,7 +253,8 @@ class TrainingStages:
         shard = ctx.cached(f"shard {task}", partial(_shard, ctx.shared["views"], task, count))
         rows = ctx.cached("rows", partial(join_rows, ctx, "rows"), scope="stage")
         scratch = ctx.cached("scratch", Scratch)
-        packets, figures = map_task(self.settings, now, task, box, grid, rows, shard, scratch)
+        outside = ctx.cached("outside", partial(outside_of, ctx, "rows", self.settings.parts), scope="stage")
+        packets, figures = map_task(self.settings, now, task, box, grid, rows, shard, scratch, outside)
         ctx.count("rays", figures["rays"])
         ctx.count("samples", figures["alive"])
         ctx.count("squared error", round(figures["loss"] / LOSS_UNIT))
@@ -240,10 +262,15 @@ class TrainingStages:
 
     def step(self, part: int, packets: Iterable[Any], ctx: Context) -> Iterator[tuple[int, Any]]:
         """Reduce: one range of rows takes its optimiser step; packets come in map order."""
-        from nerf_plugin.training import plan, reduce_task
+        from nerf_plugin.training import outside, plan, reduce_task
 
         number, count = self.round_of(ctx)
         now = plan(self.run_of(ctx.state), number, count)
+        if part == self.settings.parts:
+            state = outside_of(ctx, "rows", part)
+            assert state is not None
+            yield part, outside.step(self.settings, now, state, packets)
+            return
         _, grid = self.grid(ctx, "grid", now.level)
         [(_, rows)] = ctx.shared["rows"].partition(part)
         yield part, reduce_task(self.settings, now, grid, part, rows, list(packets))
@@ -270,7 +297,8 @@ class TrainingStages:
 
         def load() -> Field:
             box, grid = self.grid(ctx, "grid", -1)
-            return make_field(self.settings, box, grid, join_rows(ctx, "rows"))
+            outside = outside_of(ctx, "rows", self.settings.parts)
+            return make_field(self.settings, box, grid, join_rows(ctx, "rows"), outside)
 
         return ctx.cached("field", load)  # type: ignore[no-any-return]
 
@@ -284,7 +312,13 @@ def join_rows(ctx: Context, name: str) -> np.ndarray:
     import numpy as np
 
     shared: Outputs = ctx.shared[name]
-    return np.concatenate([rows for _, rows in shared])
+    return np.concatenate([rows for _, rows in shared if not isinstance(rows, dict)])
+
+
+def outside_of(ctx: Context, name: str, parts: int) -> dict[str, np.ndarray] | None:
+    """What is learned beside the rows `name`, in their last partition but for the first `parts`; None: nothing is."""
+    shared: Outputs = ctx.shared[name]
+    return next((value for _, value in shared.partition(parts)), None) if shared.partitions > parts else None
 
 
 def plain_levels(levels: Iterable[Any]) -> list[list[int]]:

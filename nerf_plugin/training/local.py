@@ -10,6 +10,8 @@ import numpy as np
 
 from nerf_plugin.field import Field
 from nerf_plugin.grid import Grid
+from nerf_plugin.shells import Shells
+from nerf_plugin.training import outside as outer
 from nerf_plugin.training.levels import finer_grid, initial, resample
 from nerf_plugin.training.schedule import RoundPlan, plan
 from nerf_plugin.training.settings import Settings
@@ -19,9 +21,11 @@ from nerf_plugin.training.views import prepare_view
 Report = Callable[[RoundPlan, Mapping[str, float], Callable[[], Field]], None]
 
 
-def make_field(settings: Settings, box: np.ndarray, grid: Grid, rows: np.ndarray) -> Field:
-    """The field that a grid and its rows describe."""
-    return Field(grid, rows, density(settings, box), shift(settings))
+def make_field(settings: Settings, box: np.ndarray, grid: Grid, rows: np.ndarray,
+               outside: Mapping[str, np.ndarray] | None = None) -> Field:  # fmt: skip
+    """The field that a grid, its rows and a state of `training.outside` describe."""
+    shells = Shells.from_plain(outside) if outside is not None and len(outside["values"]) else None
+    return Field(grid, rows, density(settings, box), shift(settings), shells)
 
 
 def train_views(settings: Settings, views: Sequence[Mapping[str, Any]], bounds: np.ndarray,
@@ -29,20 +33,26 @@ def train_views(settings: Settings, views: Sequence[Mapping[str, Any]], bounds: 
     """Trains on prepared views. `report` is called after each round with its plan, figures and a maker of the field."""
     box, grid, rows = initial(settings, views, bounds)
     scratch = Scratch()
+    outside = outer.first(settings, views, box) if settings.shells or settings.exposure else None
     for number in range(settings.rounds):
         now = plan(settings, number, len(views))
         if now.index == 0 and number:
             finer = finer_grid(settings, now.level, box, grid, rows)
             grid, rows = finer, resample(grid, rows, finer)
-        outputs = [map_task(settings, now, task, box, grid, rows, views, scratch) for task in range(settings.tasks)]
+            outside = outside and outer.next_level(settings, now.level, outside)
+        outputs = [
+            map_task(settings, now, task, box, grid, rows, views, scratch, outside) for task in range(settings.tasks)
+        ]
         rows = np.concatenate([
             reduce_task(settings, now, grid, part, rows[start:stop], [packets[part] for packets, _ in outputs])
             for part, (_, _, start, stop) in enumerate(grid.ranges(settings.parts))
         ])  # fmt: skip
+        if outside is not None:
+            outside = outer.step(settings, now, outside, [packets[-1] for packets, _ in outputs])
         if report:
             figures = {key: sum(stats[key] for _, stats in outputs) for key in outputs[0][1]}
-            report(now, figures, partial(make_field, settings, box, grid, rows))
-    return make_field(settings, box, grid, rows)
+            report(now, figures, partial(make_field, settings, box, grid, rows, outside))
+    return make_field(settings, box, grid, rows, outside)
 
 
 def train(dataset: Any, settings: Settings, report: Report | None = None) -> Field:

@@ -26,7 +26,8 @@ MIN_CHUNKS = 4
 @dataclass(frozen=True)
 class RoundPlan:
     """One round. level, index (within the level), first and last (of the level); rates of this round; `every`: a view
-    takes part in every so many-th round; `chunks` of CHUNK rays from each view that does."""
+    takes part in every so many-th round; `chunks` of CHUNK rays from each view that does; done: the fraction of the
+    run's rays that were traced before."""
 
     number: int
     level: int
@@ -38,6 +39,7 @@ class RoundPlan:
     rate_color: float
     rate_sh: float
     distortion: float
+    done: float = 0.0
 
     def views(self, count: int, task: int, tasks: int) -> range:
         """Numbers of the views of map task `task`, out of `count` views: fixed shards, taken in turn."""
@@ -67,6 +69,7 @@ def plan(settings: Settings, number: int, views: int) -> RoundPlan:
         chunks=chunks, rate_sigma=settings.rate_sigma * decay, rate_color=settings.rate_color * decay,
         rate_sh=settings.rate_sh if done >= settings.sh_start * settings.rays else settings.rate_sh_early,
         distortion=settings.distortion_weight if done >= settings.distortion_start * settings.rays else 0.0,
+        done=done / settings.rays,
     )  # fmt: skip
 
 

@@ -40,6 +40,9 @@ class Settings:
     ring: pixels around masks that are trained on; outside: fraction of all others that is.
     hull_resolution: of the first carving, which finds the box. seed: of everything random.
     raw_shift: what is added to raw density, where a field that is trained on decides it and not alpha_start.
+    shells, shell_side: spheres of texels around the box, and their texels a side in the first level (see
+        `training.outside`; 0: white all around). rate_shell_opacity, rate_shell_color: their learning rates.
+    exposure: whether each photo has a gain of its own.
     """
 
     levels: tuple[Level, ...]
@@ -71,6 +74,11 @@ class Settings:
     seed: int = 0
     hull_resolution: int = field(default=96)
     raw_shift: float | None = None
+    shells: int = 0
+    shell_side: int = 64
+    rate_shell_opacity: float = 0.4
+    rate_shell_color: float = 0.4
+    exposure: bool = False
 
     @property
     def rounds(self) -> int:
@@ -84,9 +92,10 @@ class Settings:
 
     def without_masks(self) -> Settings:
         """The same run for photos without masks: twice the rays at the coarse levels, where all of the picture must be
-        explained, and half the density rate, which keeps fog from forming."""
+        explained, half the density rate, which keeps fog from forming, and shells for what lies outside the box, which
+        rays need no longer be opaque before."""
         levels = tuple(replace(level, rays=min(131072, 2 * level.rays)) for level in self.levels)
-        return replace(self, levels=levels, rate_sigma=self.rate_sigma / 2, rate_sh_early=self.rate_sh)
+        return replace(self, levels=levels, rate_sigma=self.rate_sigma / 2, shells=8, alpha_weight=0.0)
 
     def going_on(self, raw_shift: float) -> Settings:
         """The last level alone, for a field that is trained: rates begin at a third and end at half of what they

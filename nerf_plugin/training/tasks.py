@@ -20,6 +20,7 @@ from nerf_plugin.grid import Grid
 from nerf_plugin.kernels import march as marching
 from nerf_plugin.kernels import update
 from nerf_plugin.kernels.pixels import rays_of_pixels
+from nerf_plugin.training import outside as outer
 from nerf_plugin.training.schedule import RoundPlan, rung
 from nerf_plugin.training.settings import Settings
 from nerf_plugin.training.views import draw, rung_camera
@@ -65,45 +66,51 @@ def shift(settings: Settings) -> float:
 
 
 def gather_rays(settings: Settings, plan: RoundPlan, task: int, grid: Grid,
-                views: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """The rays and targets of a map task: (R*6,), (R*4,) float32."""
+                views: Sequence[Mapping[str, Any]]
+                ) -> tuple[np.ndarray, np.ndarray, list[outer.Span]]:  # fmt: skip
+    """The rays and targets of a map task, (R*6,), (R*4,) float32, and which photo's they are."""
     jobs = []
     for index in plan.views(len(views), task, settings.tasks):
         view = views[index]
         halvings = rung(view["size"], settings.levels[plan.level].resolution)
         image = view["rungs"][str(halvings)]
         chosen = draw(settings, index, plan, image["candidates"])
-        jobs.append((image["pixels"], chosen, rung_camera(view["camera"], halvings)))
-    count = sum(len(chosen) for _, chosen, _ in jobs)
+        jobs.append((index, image["pixels"], chosen, rung_camera(view["camera"], halvings)))
+    count = sum(len(chosen) for _, _, chosen, _ in jobs)
     rays, target = np.empty(count * 6, np.float32), np.empty(count * 4, np.float32)
-    at = 0
-    for pixels, chosen, camera in jobs:
+    spans, at = [], 0
+    for index, pixels, chosen, camera in jobs:
         rays_of_pixels(pixels.reshape(-1), pixels.shape[1], chosen, camera, grid.lo, grid.voxel, rays, target, at)
+        spans.append((index, at, at + len(chosen)))
         at += len(chosen)
-    return rays, target
+    return rays, target, spans
 
 
 def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, grid: Grid, rows: np.ndarray,
-             views: Sequence[Mapping[str, Any]],
-             scratch: Scratch | None = None) -> tuple[list[Packet], dict[str, float]]:  # fmt: skip
+             views: Sequence[Mapping[str, Any]], scratch: Scratch | None = None,
+             outside: Mapping[str, np.ndarray] | None = None) -> tuple[list[Packet], dict[str, float]]:  # fmt: skip
     """Gradients of the rays of one map task.
 
     box: (2, 3) world box that the run began with. rows: (N, 16) float16. views: what `prepare_view` returned for each
     photo; only those of this task are touched. Returns packets and figures: for each of `settings.parts` ranges
-    {touched: (bricks,) uint64, packed: (n*16,) int8} and {rays, alive, steps, loss}; loss: sum of squared errors.
+    {touched: (bricks,) uint64, packed: (n*16,) int8} and {rays, alive, steps, loss}; loss: sum of squared errors. Given
+    a state of `training.outside`, there is one packet more, its.
     """
     scratch = scratch or Scratch()
-    rays, target = gather_rays(settings, plan, task, grid, views)
+    rays, target, spans = gather_rays(settings, plan, task, grid, views)
     count = len(target) // 4
     grads = scratch.gradients(grid.rows)
     touched = np.zeros(len(grid.places), np.uint8)
-    back = np.ones(count * 3, np.float32)
+    back, pull = np.ones(count * 3, np.float32), np.empty(count * 3, np.float32)
+    if outside is not None:
+        photo = outer.aim(outside, spans, target)
+        back = outer.behind(outside, rays, grid.lo, grid.voxel)
     out = np.empty(count * 5, np.float32)
     seed = (settings.seed * 7919 + plan.number * settings.tasks + task) & 0x7FFFFFFF
     loss, alive, steps = marching.march(
         rows.view(np.uint16).reshape(-1), grads, touched, grid.table, grid.shape, grid.first, grid.present,
         grid.occupied, grid.box,
-        rays, target, back, np.empty_like(back), count, seed, settings.step,
+        rays, target, back, pull, count, seed, settings.step,
         density(settings, box) * grid.voxel * settings.step, shift(settings), settings.alpha_weight,
         settings.point_weight, plan.distortion, settings.stop, True, out, scratch.work, scratch.corner,
     )  # fmt: skip
@@ -115,6 +122,8 @@ def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, gr
         update.pack(grads, touched, grid.first, start, words, packed)
         packets.append({"touched": words, "packed": packed})
     scratch.clean()
+    if outside is not None:
+        packets.append(outer.packet(settings, plan, outside, spans, rays, grid.lo, grid.voxel, pull, out, photo))
     return packets, {"rays": count, "alive": alive, "steps": steps, "loss": loss}
 
 
