@@ -39,6 +39,9 @@ def examine(path: Path, mark: Mark | None, older: bool) -> None:
         sqlite3.Error, OSError: it cannot be read.
     """
     shared = path.with_name(path.name + "-shm")
+    if path.with_name(path.name + "-journal").exists():  # it was being made, before it had a log: undo half of that
+        with closing(sqlite3.connect(path, timeout=1.0)) as db:
+            db.execute("SELECT count(*) FROM sqlite_master").fetchone()
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=1.0)) as db:
             known = _inspected(path, db, mark)

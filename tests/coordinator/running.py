@@ -69,16 +69,17 @@ class Working(threading.Thread):
 class Process:
     """`python -m mapreduce.coordinator` on a store, at an address that stays the same when it is started again."""
 
-    def __init__(self, store: str, folder: Path, *settings: str):
+    def __init__(self, store: str, folder: Path, *settings: str, env: dict[str, str] | None = None):
         self.endpoint = f"ipc://{folder}/c"
         self._command = [sys.executable, "-m", "mapreduce.coordinator", "--bind", self.endpoint, "--store", store]
         self._command += ["--announce", *(part for setting in settings for part in ("--set", setting))]
         self._log = open(folder / "coordinator.log", "ab")
+        self._env = env
         self.starts = 0
         self.start()
 
     def start(self) -> None:
-        self.process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=self._log)
+        self.process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=self._log, env=self._env)
         self.starts += 1
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

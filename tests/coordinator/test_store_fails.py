@@ -3,6 +3,8 @@ written again."""
 
 from __future__ import annotations
 
+import errno
+import itertools
 import resource
 import signal
 import time
@@ -20,10 +22,12 @@ from mapreduce.errors import JobCancelled, Overloaded, StoreError
 from mapreduce.scheduler.core import Scheduler
 from mapreduce.scheduler.journal import Admitted, Forgotten, Lost, Mark, Trimmed
 from mapreduce.scheduler.model import JobSpec
+from mapreduce.scheduler.settings import Settings
 from mapreduce.store import open_store
 from mapreduce.store.memory import MemoryStore
 from tests.coordinator.fakes import Fake
 from tests.coordinator.running import Process, Working, coordinator
+from tests.store.faultydisk import Disk, library
 
 MAP = 1
 
@@ -140,6 +144,50 @@ def test_a_process_whose_disk_is_full_stays_up_and_goes_on(tmp_path: Path) -> No
     store = open_store(f"sqlite://{tmp_path}/state.db")
     assert "done" in repr(store.lrange(f"job:{kept}:log"))
     store.close()
+
+
+@pytest.mark.parametrize("error", [errno.EROFS, errno.EIO, errno.ENOSPC], ids=lambda error: errno.errorcode[error])
+def test_a_disk_that_fails_while_it_runs_is_lived_through(tmp_path: Path, error: int) -> None:
+    """Every write fails from some moment on, as when a file system becomes read-only, until it is mended."""
+    made = library(tmp_path)
+    if made is None:
+        pytest.skip("there is no C compiler, which the failing disk needs")
+    disk = Disk(tmp_path, made)
+    (tmp_path / "store").mkdir()
+    process = Process(f"sqlite://{tmp_path}/store/state.db", tmp_path, "heartbeat=0.2", env=disk.environment)
+    with Client(process.endpoint) as client:
+        fake = Fake(process.endpoint, maps=4, hold=lambda key: key[2] == MAP)
+        kept = client.submit("fake", b"")
+        fake.run(lambda: bool(fake.kept))
+        disk.order(error=error)
+        with pytest.raises(Overloaded, match="cannot write its store") as caught:
+            client.submit("fake", b"")
+        assert caught.value.retry_after > 0
+        fake.let_go()
+        for _ in range(40):
+            fake.turn()
+        assert fake._unacked, "a result was acknowledged that is kept nowhere"
+        assert any("cannot be written" in line for line in client.explain(kept))
+        disk.order()
+        fake.hold = lambda key: False
+        with Working(fake):
+            assert client.wait(kept, timeout=30).retries == 0
+        assert process.process.poll() is None and len(fake.ran) == len(set(fake.ran))
+    process.close()
+
+
+def test_a_wall_clock_that_jumps_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day forth, a day back, between any two looks at it: no lease ends, no job's time is off."""
+    jumps = itertools.cycle((0.0, 86_400.0, -86_400.0, 1e9, -1e9))
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + next(jumps))
+    settings = Settings(heartbeat=0.05, lease=2.0, node_grace=2.0, speculate=False)
+    with coordinator(Failing(), settings) as c, Client(c.endpoint) as client:
+        fake = Fake(c.endpoint, maps=300)
+        with Working(fake):
+            ends = [client.wait(client.submit("fake", b""), timeout=30) for _ in range(3)]
+        assert all(end.retries == 0 and 0 <= end.elapsed < 30 for end in ends)
+        assert len(fake.ran) == len(set(fake.ran)) and not [m for m in fake.seen if type(m).__name__ == "Reregister"]
 
 
 def test_a_store_that_cannot_be_read_refuses_the_start() -> None:

@@ -27,6 +27,7 @@ from mapreduce.engines.local import LocalEngine
 from mapreduce.wire import codec
 from tests.process.test_kills import bits
 from tests.reliability.crashpoints import crashed
+from tests.reliability.disk import failing
 from tests.reliability.torn import torn
 from tests.worker.jobs import Letters
 
@@ -192,6 +193,7 @@ def main() -> int:
         "rejoin": rejoined,
         "crashpoints": lambda: crashed(args.seed),
         "torn": lambda: torn(args.seed),
+        "disk": failing,
     }
     wanted = args.only.split(",") if args.only else list(parts)
     if unknown := set(wanted) - set(parts):
