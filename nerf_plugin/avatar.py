@@ -2,11 +2,12 @@
 
     stage     map task                  shared state, read-only             reduce or plan
     depth     depth_task (a camera)     field                               plan_task: lattice and bricks
-    surface   block_task (a block)      depth views, plan                   surface_task: one mesh within the budget; chunks
+    surface   block_task (a block)      depth views, plan                   surface_task: mesh within the budget, chunks
     outlines  outline_task (a view)     mesh                                settle_task: the mesh, moved
     charts    chart_task (a chunk)      mesh                                atlas_task: texture coordinates
     photos    photo_task (a view)       mesh                                -
     bake      bake_task (a band)        mesh, atlas, photo views, field     texture_task: the texture
+    polish    polish_task (a group)     mesh, atlas, texture                polished_task: the texture (POLISHES times)
     files     -                         all of it                           avatar_files: names and bytes
 
 Values that pass between tasks are numpy arrays in plain dicts. Each list of tasks depends on the inputs and the
@@ -19,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
@@ -37,8 +38,10 @@ from nerf_plugin.mesh.onset import choose_views, onset_depth
 from nerf_plugin.mesh.silhouette import outline, settle
 from nerf_plugin.texture import assemble, atlas_chunks, bake_band, bake_bands, chart_chunk, pack_charts, photo_view
 from nerf_plugin.texture.atlas import Atlas
+from nerf_plugin.texture.polish import polish, polish_groups, polish_part
 
 FORMAT = 1
+POLISHES = 2
 Arrays = dict[str, Any]
 
 
@@ -171,6 +174,20 @@ def texture_task(parts: Sequence[Arrays], settings: AvatarSettings) -> tuple[np.
     return assemble(parts, settings.texture)
 
 
+def polish_tasks(count: int) -> list[list[int]]:
+    """Groups of `count` photos."""
+    return polish_groups(count)
+
+
+def polish_task(mesh: Arrays, atlas: Arrays, texture: np.ndarray, photos: Iterable[tuple[np.ndarray, Any]]) -> Arrays:
+    """What pictures of the mesh lack of these photos (H,W,4) uint8, each with its camera."""
+    return polish_part(mesh_of(mesh), atlas_of(atlas), texture, photos)
+
+
+def polished_task(texture: np.ndarray, parts: Sequence[Arrays]) -> np.ndarray:
+    return polish(texture, parts)
+
+
 def up_of(cameras: Sequence[Any]) -> np.ndarray:
     """(3,) the cameras' common up; see mesh.fusion.camera_up."""
     from nerf_plugin.mesh.fusion import camera_up
@@ -279,4 +296,8 @@ def build_local(
     tick("bake")
     texture, shares = texture_task(bands, settings)
     tick("texture")
+    for _ in range(POLISHES):
+        groups = [[(photos[i], cameras[i]) for i in group] for group in polish_tasks(len(photos))]
+        texture = polished_task(texture, [polish_task(mesh, atlas, texture, group) for group in groups])
+        tick("polish")
     return {"mesh": mesh, "atlas": atlas, "texture": texture, "facts": {**facts, **more, **shares}}

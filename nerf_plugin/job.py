@@ -1,7 +1,7 @@
 """The flagship job type: photos with known poses -> radiance field -> mesh, measured on photos it never saw.
 
     (poses ->) prepare -> (grid -> rows -> round ... round) for each level -> depth -> lattice -> surface -> outlines ->
-    charts -> photos -> bake -> pictures -> finish
+    charts -> photos -> bake -> polish, polish -> pictures -> finish
 
 Which stage follows is a function of the last committed one, so a run goes on from where it was whatever died. The same
 photos, preset and seed give the same bytes of field and mesh on any engine with any number of workers.
@@ -43,7 +43,8 @@ SHARES = {
     "outlines": (0.78, 0.8),
     "charts": (0.8, 0.86),
     "photos": (0.86, 0.9),
-    "bake": (0.9, 0.95),
+    "bake": (0.9, 0.93),
+    "polish": (0.93, 0.95),
     "pictures": (0.95, 1.0),
 }
 """Which part of a job's time each stage takes, measured with the standard preset; for progress bars only."""
@@ -204,7 +205,8 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
             "outlines": self.plan_charts,
             "charts": self.plan_photos,
             "photos": self.plan_bake,
-            "bake": self.plan_pictures,
+            "bake": self.plan_polish,
+            "polish": self._after_polish,
             "pictures": lambda last: None,
         }[last.state["phase"]](last)
 
@@ -215,13 +217,19 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
             rounds = stage.state["round"], stage.state["round"] + (stage.state["phase"] == "round")
             at, until = (begin + (end - begin) * self.trained(number, stage.state) for number in rounds)
             return at, until
-        return SHARES[stage.state["phase"]]
+        begin, end = SHARES[stage.state["phase"]]
+        if stage.state["phase"] == "polish":
+            return self.polish_share(begin, end, stage.state["polished"])
+        return begin, end
 
     def _after_round(self, last: StageResult) -> Stage:
         then = self.training_over(last)
         if then == "round":
             return self.plan_round(last)
         return self.plan_grid(last) if then == "grid" else self.plan_depth(last)
+
+    def _after_polish(self, last: StageResult) -> Stage:
+        return self.plan_polish(last) if self.after_polish(last) == "polish" else self.plan_pictures(last)
 
     def plan_poses(self) -> Stage:
         """Make a capture of plain photos."""

@@ -2,7 +2,7 @@
 
     transforms_{train,test}.json, train/r_0.png ..., test/r_0.png ...   RGBA, straight alpha, sRGB
     gt/mesh.obj               the surface that was photographed, closed, world frame, colours at its vertices
-    gt/visible_points.npz     area-uniform surface points that two training cameras or more see: points, normals, rgb, n_views
+    gt/visible_points.npz     area-uniform points that two training cameras or more see: points, normals, rgb, n_views
     gt/test_depth.npz         depth of the test views along the camera's axis, 0 where there is nothing
     face.json                 seed, version and every parameter of the person
 

@@ -49,6 +49,7 @@ _UNSURE = 0.3
 _INNER = 0.6
 _BEHIND = 2.0
 _EVIDENCE = 0.25
+_UNDER = 0.25
 
 
 def depth_view(depth: np.ndarray, camera: CameraLike) -> dict[str, np.ndarray]:
@@ -236,6 +237,26 @@ def camera_up(views: Sequence[dict[str, np.ndarray]]) -> np.ndarray:
     return snapped if up @ snapped > np.cos(np.radians(20)) else up
 
 
+def bottom_of(heights: np.ndarray, voxel: float) -> float:
+    """Where things end below: heights (N,) of points seen, along up; all in world units.
+
+    Seen at grazing angles, an underside is a spray of points up to a few voxels lower than it is. Above it the points
+    of a thing's sides lie as dense from one height to the next; so the bottom is where half of that density is
+    reached, at most three voxels above the lowest points, and at these where the density grows slowly.
+    """
+    lowest = float(np.percentile(heights, 0.05, method="lower"))
+    counts = np.histogram(heights, bins=lowest + 0.5 * voxel * np.arange(25))[0]
+    dense = np.nonzero(counts[:7] >= 0.5 * np.median(counts[12:]))[0]
+    return lowest + 0.5 * voxel * int(dense[0]) if len(dense) else lowest
+
+
+def _looks_up(place: np.ndarray, middle: np.ndarray, up: np.ndarray, bottom: float) -> bool:
+    """Whether a camera at `place` sees the underside of what ends at height `bottom` well enough to say what it is."""
+    below = bottom - float(place @ up)
+    away = place - middle
+    return below > _UNDER * float(np.linalg.norm(away - (away @ up) * up))
+
+
 def plan_lattice(
     views: Sequence[dict[str, np.ndarray]], resolution: int = 256, cap: bool = True, margin: float = 0.02
 ) -> dict[str, Any]:
@@ -244,7 +265,7 @@ def plan_lattice(
     The box is that of the points seen (but for one in 10,000 on each side), with a margin; `resolution` cubes along
     its longest side. Returns {lo (3), voxel, resolution (3), band, state (bricks) uint8: EMPTY, SOLID or SURFACE,
     cap: [nx,ny,nz,offset] or None}. The cap removes what lies below the lowest surface seen, as the cameras have up
-    and down, where (almost) no camera stands lower than that.
+    and down, where (almost) no camera looks at the underside from more than 14 degrees below it.
     """
     if resolution < 8:
         raise MeshError(f"a lattice of {resolution} cubes is too coarse for a surface; use at least 8")
@@ -263,8 +284,9 @@ def plan_lattice(
     band = BAND * voxel
     plane = None
     up = camera_up(views)
-    bottom = float(np.percentile(everything @ up, 0.05, method="lower"))
-    beneath = sum(float(view["camera"][9:12] @ up) < bottom for view in views)
+    bottom = bottom_of(everything @ up, voxel)
+    middle = everything.mean(axis=0)
+    beneath = sum(_looks_up(view["camera"][9:12], middle, up, bottom) for view in views)
     if cap and beneath <= 0.02 * len(views):
         plane = [*(-up).tolist(), -bottom]
     plan: dict[str, Any] = {

@@ -8,6 +8,7 @@
     charts    map: one chunk of faces -> its charts; reduce: all charts -> the atlas
     photos    map: one photo -> what it knows of the colours
     bake      map: one band of texels -> their colours; reduce: all bands -> the texture
+    polish    map: a group of photos -> what the mesh's pictures lack; reduce: the texture with it (twice)
 
 Everything that later stages need is handed on by reference: grid and rows of the field, mesh, atlas, texture.
 """
@@ -83,6 +84,31 @@ class SurfaceStages:
 
         bands = bake_tasks(self.avatar)
         return follow(last, "bake", bands, self.bake, reduce=self.lay_texture, photos=last.outputs)
+
+    def plan_polish(self, last: StageResult) -> Stage:
+        """Hold the texture against the photos."""
+        from nerf_plugin.avatar import polish_tasks
+
+        views = self.train_views()
+        groups = [[views[index] for index in group] for group in polish_tasks(len(views))]
+        stage = follow(
+            last, "polish", groups, self.send_back, reduce=self.polish, drop=("photos",), texture=last.outputs
+        )
+        stage.state["polished"] = last.state.get("polished", 0) + 1
+        return stage
+
+    def after_polish(self, last: StageResult) -> str:
+        """The phase that comes next: polish, or pictures."""
+        from nerf_plugin.avatar import POLISHES
+
+        return "polish" if last.state["polished"] < POLISHES else "pictures"
+
+    def polish_share(self, begin: float, end: float, number: int) -> tuple[float, float]:
+        """The part of (begin, end) that polish `number`, from 1, takes."""
+        from nerf_plugin.avatar import POLISHES
+
+        width = (end - begin) / POLISHES
+        return begin + (number - 1) * width, begin + number * width
 
     # -------------------------------------------------------------------------------------------------------- running
 
@@ -172,6 +198,24 @@ class SurfaceStages:
         texture, shares = texture_task(list(parts), self.avatar)
         yield "texture", texture
         yield "shares", shares
+
+    def send_back(self, group: list[dict[str, Any]], ctx: Context) -> Iterator[tuple[int, Any]]:
+        """Map: what pictures of the mesh lack of some photos."""
+        from nerf_plugin.avatar import polish_task
+
+        mesh = ctx.cached("mesh", lambda: dict(ctx.shared["mesh"])["mesh"], scope="stage")
+        [atlas] = ctx.cached("atlas", lambda: in_order(ctx.shared["atlas"]), scope="stage")
+        texture = dict(ctx.shared["texture"])["texture"]
+        photos = ((view.image(), view.camera) for view in map(view_of, group))
+        yield 0, polish_task(mesh, atlas, texture, photos)
+
+    def polish(self, key: int, parts: Iterable[Any], ctx: Context) -> Iterator[tuple[str, Any]]:
+        """Reduce: the texture with what was lacking."""
+        from nerf_plugin.avatar import polished_task
+
+        made = dict(ctx.shared["texture"])
+        yield "texture", polished_task(made["texture"], list(parts))
+        yield "shares", made["shares"]
 
 
 def follow(

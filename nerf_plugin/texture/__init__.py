@@ -2,6 +2,7 @@
 
 from nerf_plugin.texture.atlas import Atlas, atlas_chunks, chart_chunk, pack_charts
 from nerf_plugin.texture.bake import assemble, bake_band, bake_bands, photo_view
+from nerf_plugin.texture.polish import polish, polish_groups, polish_part
 from nerf_plugin.texture.render import render_mesh
 
 __all__ = [
@@ -13,5 +14,8 @@ __all__ = [
     "chart_chunk",
     "pack_charts",
     "photo_view",
+    "polish",
+    "polish_groups",
+    "polish_part",
     "render_mesh",
 ]

@@ -1,4 +1,4 @@
-"""The slow, obvious twin of the bake: one place on the surface, one photo after another."""
+"""The slow, obvious twins of bake and polish: one place on the surface or one pixel after another."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nerf_plugin.mesh.raster import CameraLike, corner_values, rasterize
+from nerf_plugin.mesh.surface import Mesh
+from nerf_plugin.texture.atlas import Atlas
 from nerf_plugin.texture.bake import _LEAST_COSINE, _SHARPEN
+from nerf_plugin.texture.polish import DOUBT, FINE
 
 
 def _ask(
@@ -49,3 +53,42 @@ def blend_slow(
     sharp = weights**_SHARPEN
     color = weights @ colors[:, :3] / weights.sum() + sharp @ colors[:, 3:] / sharp.sum()
     return np.clip(color, 0, 1), float(weights.sum())
+
+
+def _around(texture: np.ndarray, u: float, v: float) -> list[tuple[int, int, float]]:
+    """Row, column and share of the four texels around texture coordinates (u, v)."""
+    height, width = texture.shape[:2]
+    x = float(np.clip(u * width - 0.5, 0, width - 1))
+    y = float(np.clip((1 - v) * height - 0.5, 0, height - 1))
+    left, top = min(int(x), width - 2), min(int(y), height - 2)
+    s, t = x - left, y - top
+    return [
+        (top, left, (1 - t) * (1 - s)),
+        (top, left + 1, (1 - t) * s),
+        (top + 1, left, t * (1 - s)),
+        (top + 1, left + 1, t * s),
+    ]
+
+
+def polish_slow(
+    mesh: Mesh, atlas: Atlas, texture: np.ndarray, photos: Sequence[tuple[np.ndarray, CameraLike]]
+) -> np.ndarray:
+    """The twin of `polish.polish_part`, as (S,S,4) float64: sums of weight x difference, and of weights."""
+    total = np.zeros((*texture.shape[:2], 4))
+    for photo, camera in photos:
+        raster = rasterize(mesh.vertices, mesh.faces, camera, FINE)
+        uv = corner_values(raster, atlas.faces, atlas.uv)
+        for row, column in np.ndindex(camera.height, camera.width):
+            samples = np.s_[row * FINE : (row + 1) * FINE, column * FINE : (column + 1) * FINE]
+            if (raster["face"][samples] < 0).any() or photo[row, column, 3] < 250:
+                continue
+            makers = [_around(texture, u, v) for u, v in uv[samples].reshape(-1, 2).astype(np.float32)]
+            shown = np.mean(
+                [sum(share * texture[i, j].astype(float) for i, j, share in four) for four in makers], axis=0
+            )
+            lack = photo[row, column, :3] - shown
+            weight = np.exp(-0.5 * (lack**2).sum() / (255 * DOUBT) ** 2)
+            for four in makers:
+                for i, j, share in four:
+                    total[i, j] += share * weight * np.array([*lack, 1])
+    return total

@@ -8,7 +8,7 @@ import pytest
 
 from nerf_plugin.cameras import Camera
 from nerf_plugin.mesh import MeshError, keep_components, merge, require_solid
-from nerf_plugin.mesh.fusion import camera_up, depth_view, distances, fuse_block, plan_blocks, plan_lattice
+from nerf_plugin.mesh.fusion import bottom_of, camera_up, depth_view, distances, fuse_block, plan_blocks, plan_lattice
 from nerf_plugin.mesh.reference import distance_slow
 
 RADIUS, CENTER = 0.6, np.array([0.05, -0.03, 0.02])
@@ -100,6 +100,23 @@ def test_what_nobody_saw_is_closed_and_capped_flat(from_above):
     uncapped = keep_components(surface(from_above, cap=False))
     require_solid(uncapped)
     assert uncapped.volume() > mesh.volume()
+
+
+def test_the_bottom_is_where_the_sides_end_not_the_lowest_stray_point():
+    rng = np.random.default_rng(3)
+    sides, stray = rng.uniform(-0.8, 1.0, 60_000), rng.uniform(-0.82, -0.8, 60)
+    for heights in (sides, np.concatenate([sides, stray])):
+        assert bottom_of(heights, 0.01) == pytest.approx(-0.8, abs=0.005)
+    tip = -0.8 + np.sqrt(rng.uniform(0, 1, 60_000))  # an upturned cone: there is always less of it further down
+    assert bottom_of(tip, 0.001) < -0.77
+
+
+def test_an_underside_seen_at_grazing_angles_is_capped_and_one_looked_at_is_not():
+    def plane(heights):
+        return plan_lattice([depth_view(sphere_depth(camera), camera) for camera in ring(heights)], 40)["cap"]
+
+    assert plane([-0.3, 0.3, 0.6]) is not None, "the lowest cameras see the sphere's bottom from 2 degrees below it"
+    assert plane([-0.6, 0.3, 0.6]) is None
 
 
 def test_a_thin_plate_keeps_its_thickness():

@@ -18,10 +18,13 @@ from nerf_plugin.texture import (
     chart_chunk,
     pack_charts,
     photo_view,
+    polish,
+    polish_groups,
+    polish_part,
     render_mesh,
 )
 from nerf_plugin.texture.bake import band_texels, blend
-from nerf_plugin.texture.reference import blend_slow
+from nerf_plugin.texture.reference import blend_slow, polish_slow
 from tests.nerf_plugin.analytic import Torus
 from tests.nerf_plugin.test_mesh_fusion import ring
 
@@ -140,3 +143,57 @@ def test_the_bake_agrees_with_its_twin(scene):
         assert weight[i] == pytest.approx(total, rel=1e-5)
         assert color[i] == pytest.approx(slow, abs=1e-5)
     assert (weight > 0).sum() > 50
+
+
+def polished(scene, texture, photos=None):
+    mesh, atlas, cameras, taken = scene
+    photos = taken if photos is None else photos
+    groups = [[(photos[i], cameras[i]) for i in group] for group in polish_groups(len(photos))]
+    return polish(texture, [polish_part(mesh, atlas, texture, group) for group in groups])
+
+
+def inside(scene, texture, photos=None):
+    """PSNR of the mesh's pictures against the photos, where the mesh covers pixels wholly."""
+    mesh, atlas, cameras, taken = scene
+    error = []
+    for photo, camera in zip(taken if photos is None else photos, cameras, strict=True):
+        image, alpha = render_mesh(mesh, camera, atlas, texture)
+        error.append(((image - photo[..., :3] / 255)[(alpha == 1) & (photo[..., 3] == 255)] ** 2).ravel())
+    return -10 * np.log10(np.concatenate(error).mean())
+
+
+def test_polish_agrees_with_its_twin(scene):
+    mesh, atlas, cameras, _ = scene
+    small = [camera.scaled(0.4) for camera in cameras[:2]]
+    pairs = [(photograph(mesh, camera), camera) for camera in small]
+    texture = np.random.Generator(np.random.Philox(5)).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    part = polish_part(mesh, atlas, texture, pairs)
+    total = np.zeros((64 * 64, 4))
+    total[part["texel"]] = part["lack"]
+    assert len(part["texel"]) > 300
+    np.testing.assert_allclose(total, polish_slow(mesh, atlas, texture, pairs).reshape(-1, 4), rtol=1e-3, atol=1e-2)
+
+
+def test_polish_makes_pictures_of_the_mesh_more_like_the_photos(scene):
+    before, _ = bake(scene)
+    once = polished(scene, before)
+    assert inside(scene, once) > inside(scene, before) + 1
+    assert inside(scene, polished(scene, once)) > inside(scene, once)
+
+
+def test_a_passer_by_is_not_polished_onto_the_surface(scene):
+    """One photo in 32 has a black patch: the texture follows the others."""
+    clean, _ = bake(scene)
+    photos = [photo.copy() for photo in scene[3]]
+    photos[3][:, :, :3] = 0
+    spoiled = polished(scene, clean, photos)
+    assert inside(scene, spoiled) > inside(scene, clean)
+
+
+def test_what_no_photo_shows_stays_as_it_is(scene):
+    mesh, atlas, cameras, photos = scene
+    before, _ = bake(scene)
+    part = polish_part(mesh, atlas, before, [(photos[0], cameras[0])])
+    after = polish(before, [part]).reshape(-1, 3)
+    apart = np.setdiff1d(np.arange(256 * 256), part["texel"])
+    assert len(apart) > 1000 and np.array_equal(after[apart], before.reshape(-1, 3)[apart])
