@@ -166,6 +166,33 @@ class BlobStore:
             self.pool.give(_large(released))
             shutil.rmtree(released, ignore_errors=True)
 
+    def keep(self, below: int, jobs: Mapping[int, tuple[int, set[tuple[int, int]]]]) -> None:
+        """Delete what lies here of jobs below number `below`, but for the units of `jobs`, and what is of their stage
+        or a later one: (stage, units) by number."""
+        for job in _numbered(self.root):
+            if job >= below:
+                continue
+            if job not in jobs:
+                self.release(job)
+                continue
+            floor, units = jobs[job]
+            for stage in _numbered(self.root / str(job)):
+                if stage >= floor:
+                    continue
+                for folder in (self.root / str(job) / str(stage)).iterdir():
+                    if not folder.name.isdigit():  # released, by a worker that was killed over it
+                        shutil.rmtree(folder, ignore_errors=True)
+                    elif (stage, int(folder.name)) not in units:
+                        self.release(job, [(stage, int(folder.name))])
+
+
+def _numbered(folder: Path) -> list[int]:
+    """The numbers that name something in there."""
+    try:
+        return [int(name) for name in os.listdir(folder) if name.isdigit()]
+    except FileNotFoundError:
+        return []
+
 
 def _large(folder: Path) -> list[tuple[str, int]]:
     """The complete blobs of a unit that are worth keeping: (path, size in bytes)."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .wire.gate import Gate
 
 CHUNK = 1 << 20
+SMALL = 1 << 14
 CREDIT = 4
 WHOLE = 1 << 20
 """Blobs up to this size are always fetched whole."""
@@ -177,8 +178,10 @@ class Fetcher:
 
     def _pull(self, node: Node, job: int, ref: Ref, offset: int, size: int, into: bytearray) -> None:
         """Fill `into` with the blob's bytes from `offset` on. A silent server gets a fresh connection every `retry`
-        seconds."""
-        missing = {start: min(CHUNK, size - start) for start in range(0, size, CHUNK)}
+        seconds; if nothing at all came it is asked for less at a time: on a slow link no large chunk might ever arrive
+        whole."""
+        chunk = CHUNK
+        missing = _cut({0: size}, chunk)
         heard = time.monotonic()
         while missing:
             before = len(missing)
@@ -186,8 +189,11 @@ class Fetcher:
             now = time.monotonic()
             if len(missing) < before:
                 heard = now
-            elif now - heard > self._patience:
+                continue
+            if now - heard > self._patience:
                 raise BlobLost(node.name, f"{node.address} has not answered for {self._patience:g} s")
+            chunk = max(chunk // 4, SMALL)
+            missing = _cut(missing, chunk)
 
     def _attempt(self, node: Node, job: int, ref: Ref, offset: int, missing: dict[int, int], into: bytearray) -> None:
         """One connection: ask for what is missing until all has come or the server has been silent for `retry`
@@ -238,3 +244,12 @@ class Fetcher:
         if self._context is not None:
             self._context.term()
             self._context = None
+
+
+def _cut(ranges: dict[int, int], size: int) -> dict[int, int]:
+    """These ranges (start: length) in pieces of at most `size` bytes."""
+    return {
+        at: min(size, start + length - at)
+        for start, length in ranges.items()
+        for at in range(start, start + length, size)
+    }

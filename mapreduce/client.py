@@ -213,6 +213,11 @@ class Client:
         )
         return answer
 
+    def forget(self, job: int) -> None:
+        """Have nothing kept of a job that has ended: neither its value nor its outputs. Raises UnknownJob, and Refused
+        for one that has not."""
+        self._request(m.Forget(job), lambda r: isinstance(r, m.Forgotten) and r.job == job)
+
     def jobs(self, limit: int = 100) -> tuple[m.Update, ...]:
         """The newest `limit` jobs, newest first."""
         answer: m.Jobs = self._request(m.ListJobs(limit), lambda r: isinstance(r, m.Jobs))

@@ -201,6 +201,8 @@ class Worker:
             case messages.Release():
                 self._janitor.release(message)
                 self.pool.forget(message, frame)
+            case messages.Keep():
+                self._janitor.release(message)
             case messages.Welcome():
                 self._welcome(message)
             case messages.Refused():

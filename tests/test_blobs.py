@@ -98,3 +98,22 @@ def test_another_node_of_this_host_is_mapped_and_one_elsewhere_is_fetched(tmp_pa
     assert bytes(Reader(mine, "here", {"b": here}, fetch).read(1, ref)) == b"".join(parts) and asked == []
     where = len(parts[0]), len(parts[1])
     assert bytes(Reader(mine, "here", {"b": away}, fetch).read(1, ref, *where)) == fetched and asked == [("b", *where)]
+
+
+def test_of_a_node_that_was_away_only_what_lives_is_kept(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    for job in (1, 2, 3, 9):
+        for stage in (0, 1, 2):
+            for kind in (0, 1, 2):
+                store.put(job, stage, kind, [b"x"])
+    (tmp_path / "2" / "0" / "1-77-3").mkdir()
+    (tmp_path / "name").write_text("not a job")
+    store.keep(9, {2: (1, {(0, 2)}), 3: (1 << 40, {(2, 2)})})
+    left = {path.relative_to(tmp_path).parts[:3] for path in tmp_path.glob("*/*/*/*")}
+    assert {unit for unit in left if unit[0] == "1"} == set()
+    assert {unit for unit in left if unit[0] == "2"} == {("2", "0", "2")} | {
+        ("2", stage, kind) for stage in "12" for kind in "012"
+    }
+    assert {unit for unit in left if unit[0] == "3"} == {("3", "2", "2")}
+    assert len({unit for unit in left if unit[0] == "9"}) == 9, "of jobs that are newer than the list nothing is known"
+    assert not (tmp_path / "2" / "0" / "1-77-3").exists()

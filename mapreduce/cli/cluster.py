@@ -1,4 +1,4 @@
-"""Commands that ask a running coordinator: jobs, watch, explain, cancel, workers, ping."""
+"""Commands that ask a running coordinator: jobs, watch, explain, cancel, forget, workers, ping."""
 
 from __future__ import annotations
 
@@ -124,6 +124,23 @@ def cancel(job: tuple[int, ...], coordinator: str, as_json: bool, reason: str) -
     for update in ended if not as_json else ():
         said = "cancelled" if update.state == "cancelled" else f"had ended before: {update.state}"
         click.echo(f"job {update.job} ({update.type}): {said}")
+
+
+@coordinator
+@click.command()
+@click.argument("job", type=click.IntRange(0), nargs=-1, required=True)
+@as_json
+def forget(job: tuple[int, ...], coordinator: str, as_json: bool) -> None:
+    """Keep nothing of jobs that have ended: their values and outputs are deleted."""
+    from .output import emit
+
+    with connect(coordinator) as client:
+        for number in job:
+            client.forget(number)
+            if not as_json:
+                click.echo(f"job {number}: forgotten")
+    if as_json:
+        emit({"forgotten": list(job)})
 
 
 @coordinator

@@ -26,6 +26,7 @@ COMMANDS = {
     "watch": ("cluster:watch", "Follow a job until it ends."),
     "explain": ("cluster:explain", "Say why a job is where it is."),
     "cancel": ("cluster:cancel", "Cancel jobs."),
+    "forget": ("cluster:forget", "Keep nothing of jobs that have ended."),
     "workers": ("cluster:workers", "List the workers of a coordinator."),
     "ping": ("cluster:ping", "Ask whether a coordinator is there."),
     "keys": ("keys:keys", "Make and list keys for a cluster."),

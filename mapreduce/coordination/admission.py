@@ -167,9 +167,10 @@ class Admission:
         match message:
             case m.Submit():
                 return "" if key.may("submit") else "may not submit jobs: it lacks the scope submit"
-            case m.Cancel(job):
+            case m.Cancel(job) | m.Forget(job):
+                does = "cancel" if isinstance(message, m.Cancel) else "forget"
                 mine = key.may("submit") and self._owner(job) == key.name
-                return "" if mine else f"may not cancel job {job}: that takes its submitter's key, or the scope admin"
+                return "" if mine else f"may not {does} job {job}: that takes its submitter's key, or the scope admin"
             case m.Watch(job) | m.Explain(job):
                 mine = key.may("submit") and self._owner(job) == key.name
                 return "" if mine or key.may("read") else f"may not see job {job}: it lacks the scope read"

@@ -75,10 +75,10 @@ class Desk:
         match message:
             case m.Submit():
                 self._submit(peer, message, now)
-            case m.Watch(job) | m.Cancel(job) | m.Explain(job) if job not in self._scheduler.state.jobs:
+            case m.Watch(job) | m.Cancel(job) | m.Forget(job) | m.Explain(job) if job not in self._scheduler.state.jobs:
                 text = f"there is no job {job}: it never was, or it ended long ago and was forgotten"
                 say(peer, m.Rejected("", "unknown-job", text), now)
-            case m.Cancel() | m.ListJobs() if self._journal.trouble:
+            case m.Cancel() | m.Forget() | m.ListJobs() if self._journal.trouble:
                 self.refuse(peer, "", now)
             case m.Watch(job):
                 self.watchers.add(job, client)
@@ -88,6 +88,16 @@ class Desk:
             case m.Cancel(job, reason):
                 self._handle(ev.CancelRequested(job, reason or "cancelled by a client"), now)
                 self._post.later(peer, self._update(job))
+            case m.Forget(job):
+                view = self._scheduler.snapshot(job)
+                if view.state not in ENDED:
+                    text = (
+                        f"job {job} is {view.state.value}; only a job that has ended can be forgotten: cancel it first"
+                    )
+                    say(peer, m.Rejected("", "bad-request", text), now)
+                    return
+                self._handle(ev.ForgetRequested(job), now)
+                self._post.later(peer, m.Forgotten(job))
             case m.ListJobs(limit):
                 views = self._scheduler.jobs()[::-1][:limit]
                 self._post.later(peer, m.Jobs(tuple([watchers.brief(view, self._peers) for view in views])))

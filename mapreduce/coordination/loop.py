@@ -87,7 +87,7 @@ class Coordinator:
         self._store = store
         self._stopping = False
         self._accepted: list[ev.Accepted] = []
-        self._releases: list[ev.Release] = []
+        self._releases: list[ev.Release | ev.Keep] = []
         self._release_at = self._retry_at = self._tick_at = self._commit_at = 0.0
         now = time.monotonic()
         self.scheduler.restore(self.journal.read(), now)
@@ -190,7 +190,7 @@ class Coordinator:
     def _tick(self, now: float) -> None:
         self.roster.tick(now)
         self._tick_at = now + min(TICK, self.settings.heartbeat / 3)
-        self.handle(ev.Tick(), now)
+        self.handle(ev.Tick(time.time()), now)
         self.post.retry(now)
         self.post.gone.extend(self.peers.silent_clients(now))
 
@@ -257,7 +257,7 @@ class Coordinator:
                     self.post.later(self.peers.by_name[worker].id, m.Abort(keys))
             case ev.Expel(worker, reason):
                 self.roster.expelled(worker, reason)
-            case ev.Release():
+            case ev.Release() | ev.Keep():
                 self._releases.append(action)
                 self._release_at = self._release_at or now + RELEASE
             case ev.SetAside(task, error):
@@ -304,6 +304,10 @@ class Coordinator:
                 return
         releases, self._releases, self._release_at = self._releases, [], 0.0
         for action in releases:
+            if isinstance(action, ev.Keep):
+                if action.worker in self.peers.by_name:
+                    self.post.later(self.peers.by_name[action.worker].id, outbound.keep(self.scheduler))
+                continue
             for peer in self.peers.workers.values():
                 if not action.units:
                     peer.told.pop(action.job, None)

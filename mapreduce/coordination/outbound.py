@@ -79,6 +79,12 @@ def stage_info(spec: JobSpec, stage: int, plan: StagePlan | None, nodes: Mapping
     )
 
 
+def keep(scheduler: Any) -> m.Keep:
+    """What a node that was away must keep."""
+    below, jobs = scheduler.living()
+    return m.Keep(below, tuple([m.Kept(*job) for job in jobs]))
+
+
 def assign(action: ev.Assign, peer: WorkerPeer, scheduler: Any, nodes: Mapping[str, m.Node]) -> Iterator[m.Message]:
     """The messages that carry one Assign to `peer`."""
     job, stage, kind = action.job, action.stage, action.kind

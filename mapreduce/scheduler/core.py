@@ -18,13 +18,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from . import blame, dispatch, losses, progress, replay
+from . import blame, dispatch, losses, progress, replay, retention
 from .events import (
     Action,
     CancelRequested,
     Event,
     Expel,
     FinishDone,
+    ForgetRequested,
     Heartbeat,
     PlanDone,
     Submitted,
@@ -101,7 +102,7 @@ class Scheduler(Queries):
         return min(ends, default=None)
 
 
-def tick(s: State, _: Tick) -> None:
+def tick(s: State, event: Tick) -> None:
     """Leases and graces end; work that is stuck behind a slow task is spread."""
     while (worker := next(iter(s.fleet), None)) is not None:
         if s.now <= max(worker.heard + s.settings.lease, s.trust):
@@ -110,6 +111,9 @@ def tick(s: State, _: Tick) -> None:
     over = [n.name for n in s.fleet.nodes.values() if n.gone is not None and s.now >= n.gone + s.settings.node_grace]
     for node in over:
         losses.node_lost(s, node)
+    if event.at:
+        retention.date(s, event.at)
+    retention.retire(s)
     blame.forgive(s)
     dispatch.reclaim(s)
     dispatch.offer(s)
@@ -133,6 +137,7 @@ _FROM_WORKER: dict[type, Callable[[State, Any, Any], None]] = {
 _OTHERS: dict[type, Callable[[State, Any], None]] = {
     Submitted: lambda s, e: progress.submit(s, e),
     CancelRequested: lambda s, e: progress.cancel(s, e),
+    ForgetRequested: lambda s, e: retention.requested(s, e),
     WorkerJoined: _joined,
     WorkerLeft: lambda s, e: losses.left(s, e),
     WorkerDraining: lambda s, e: losses.draining(s, e),

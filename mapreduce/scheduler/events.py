@@ -121,13 +121,24 @@ class TaskFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetRequested:
+    """A client asks that nothing be kept of an ended job; one that has not ended stays."""
+
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
-    """Time passed; leases are checked. Sent a few times a second."""
+    """Time passed; leases are checked. Sent a few times a second. `at` is the wall clock (0: not said), which tells how
+    old jobs are that ended before a restart."""
+
+    at: float = 0.0
 
 
 Event = (
     Submitted
     | CancelRequested
+    | ForgetRequested
     | WorkerJoined
     | WorkerLeft
     | WorkerDraining
@@ -203,6 +214,14 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class Keep:
+    """Tell a worker that joined what its node must keep (`Queries.living`): of what it missed while it was away, the
+    deletions are made up for."""
+
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
 class Persist:
     """Append to the durable journal. `record` is one of the record classes in `journal.py`."""
 
@@ -247,4 +266,17 @@ class Counters:
     values: dict[str, int] = field(default_factory=dict)
 
 
-Action = Accepted | Rejected | Assign | Abort | Expel | Release | Persist | JobChanged | Diverged | SetAside | Counters
+Action = (
+    Accepted
+    | Rejected
+    | Assign
+    | Abort
+    | Expel
+    | Release
+    | Keep
+    | Persist
+    | JobChanged
+    | Diverged
+    | SetAside
+    | Counters
+)

@@ -90,6 +90,9 @@ class Job:
         self.outputs: tuple[Output, ...] = ()
         self.units: dict[Unit, None] = {}  # where this run has left bytes: (stage, kind)
         self.elapsed: float | None = None
+        self.ended_at: float | None = (
+            None  # None too for one that ended before the last restart, until its age is known
+        )
         self.losses: dict[tuple[int, int, int], int] = {}  # of tasks before the last rewind: (stage, kind, index)
         self.story: deque[str] = deque(maxlen=40)
         self.ticket, self.served = 0, 0.0  # the policy's

@@ -21,7 +21,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from . import blame, progress
-from .events import Abort, Expel, Heartbeat, SetAside, TaskFailed, WorkerDraining, WorkerJoined, WorkerLeft
+from .events import Abort, Expel, Heartbeat, Keep, SetAside, TaskFailed, WorkerDraining, WorkerJoined, WorkerLeft
 from .jobs import Job
 from .journal import Charged, Lost, Rewound, Skipped, Trimmed
 from .model import JobState, Kind, TaskError, TaskId
@@ -40,6 +40,7 @@ def joined(s: State, event: WorkerJoined) -> None:
     if worker is None:
         worker = Worker(event.worker, event.node, event.slots, event.types, s.now)
         s.fleet.join(worker)
+        s.out.append(Keep(worker.name))
         for job in s.live():
             if event.node in job.blocked:
                 del job.blocked[event.node]
@@ -281,6 +282,7 @@ def lose_outputs(s: State, job: Job, node: str) -> None:
     job.blocked.pop(node, None)
     if needs_rewind(s, job, node):
         rewind(s, job, f"node {node} is lost, with inputs or splits of stage {stage.number}")
+        forsake(job, node)
         return
     reduces = stage.reduces.held_at(node)
     maps = stage.maps.held_at(node) if stage.plan.reduces else []
@@ -305,6 +307,15 @@ def lose_outputs(s: State, job: Job, node: str) -> None:
             progress.moved(s, job)
     s.policy.update(job)
     s.fresh = True
+
+
+def forsake(job: Job, node: str) -> None:
+    """Of the first stage, which is kept over a rewind, what lay on the lost node is not believed any more: the node may
+    live on without it, and the job would come to the same end again and again."""
+    if job.kept is not None:
+        for phase in (job.kept.maps, job.kept.reduces) if job.kept.plan.reduces else ():
+            for index in phase.held_at(node):
+                phase.lose(index)
 
 
 def rewind(s: State, job: Job, why: str) -> None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from . import dispatch
+from . import dispatch, retention
 from .events import Accepted, CancelRequested, Diverged, FinishDone, PlanDone, Rejected, Release, Submitted, TasksDone
 from .jobs import Job, Stage, add_counts
-from .journal import Admitted, Done, Ended, Forgotten, Lost, Planned, Skipped, Trimmed
+from .journal import Admitted, Done, Ended, Lost, Planned, Skipped, Trimmed
 from .model import NOTHING, JobState, Kind, Output, Skip, StagePlan, TaskError
 from .phase import Phase
 from .state import State
@@ -294,8 +294,8 @@ def end(s: State, job: Job, event: JobEvent, error: TaskError | None = None, rea
     s.policy.update(job)
     s.ended[job.id] = None
     s.fresh = True
-    while len(s.ended) > s.settings.keep_ended:
-        forget(s, s.jobs[next(iter(s.ended))])
+    job.ended_at = s.now
+    retention.retire(s)
 
 
 def trim(s: State, job: Job, skips: list[Skip]) -> None:
@@ -303,13 +303,3 @@ def trim(s: State, job: Job, skips: list[Skip]) -> None:
     s.persist(Trimmed(job.id))
     for skip in skips:
         s.persist(Skipped(job.id, *skip))
-
-
-def forget(s: State, job: Job) -> None:
-    """Nobody has asked for long: drop an ended job, and what it still holds on the nodes."""
-    del s.ended[job.id], s.jobs[job.id]
-    s.tokens.pop(job.token, None)
-    s.persist(Forgotten(job.id))
-    s.mark()
-    if job.outputs:
-        s.out.append(Release(job.id))

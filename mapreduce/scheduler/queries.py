@@ -9,6 +9,9 @@ from .jobs import Job
 from .model import JobSpec, JobState, Output, Skip, StagePlan, TaskError
 from .state import State
 
+NO_STAGE = 1 << 40
+"""Beyond all stages."""
+
 
 @dataclass(frozen=True, slots=True)
 class Previous:
@@ -110,6 +113,20 @@ class Queries:
             raise UnknownJob(f"job {job} does not have stage {stage - 1} at hand")
         outputs = tuple(output if output is not None else Output() for output in at.reduces.outputs)
         return Previous(outputs, at.plan.inputs, at.plan.setup, dict(at.counters))
+
+    def living(self) -> tuple[int, tuple[tuple[int, int, tuple[tuple[int, int], ...]], ...]]:
+        """What nodes must keep: (next job's number, (job, stage, units) of each job that has or may have bytes). Of a
+        job below that number all may go, but for these units, and whatever is of this stage or a later one."""
+        found = []
+        for job in self.state.jobs.values():
+            if job.ended:
+                units = {(output.stage, output.kind): None for output in job.outputs if output.blob is not None}
+                if units:
+                    found.append((job.id, NO_STAGE, tuple(units)))
+            else:
+                stage = job.stage.number if job.stage is not None else job.number
+                found.append((job.id, stage, tuple(job.units)))
+        return self.state.next_job, tuple(found)
 
     def snapshot(self, job: int) -> JobView:
         """Where the job is, for those who watch it."""

@@ -21,7 +21,7 @@ class Settings:
     - `max_losses`: how often a task may be lost with its worker, or miss its input, before its job fails.
     - `max_wrong`, `quarantine`: a node that was found to hold wrong bytes so often gets no tasks for so many seconds.
     - `max_jobs`, `max_params`: live jobs admitted at a time, and bytes of parameters of all of them; `max_tasks`: tasks
-      of one stage; `keep_ended`: ended jobs remembered.
+      of one stage; `keep_ended`, `keep_for`, `keep_bytes`: what is kept of ended jobs (see retention.py).
     - `straggler*`: a backup attempt starts when `straggler_after` of a phase is done and a task has run `straggler`
       times as long as the usual one and at least `straggler_floor` seconds, and a slot has nothing else to do."""
 
@@ -41,6 +41,8 @@ class Settings:
     max_params: int = 256 << 20
     max_tasks: int = 5_000_000
     keep_ended: int = 100
+    keep_for: float = 0.0
+    keep_bytes: int = 0
     retry_after: float = 5.0
     speculate: bool = True
     straggler: float = 3.0

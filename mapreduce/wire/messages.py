@@ -269,6 +269,21 @@ class Release(Message, tag="release"):
     units: tuple[tuple[Count, int], ...] = ()
 
 
+class Kept(Part):
+    """Of this job these units stay, and what is of `stage` or a later one."""
+
+    job: Count
+    stage: Count
+    units: tuple[tuple[Count, int], ...]
+
+
+class Keep(Message, tag="keep"):
+    """Sent once after Welcome: delete what your node has of all jobs below `below`, but for what is named."""
+
+    below: Count
+    jobs: tuple[Kept, ...]
+
+
 class Drain(Message, tag="drain"):
     """Finish what is held, then say Bye."""
 
@@ -304,6 +319,12 @@ class Submit(Message, tag="submit"):
 class Cancel(Message, tag="cancel"):
     job: Count
     reason: Name = ""
+
+
+class Forget(Message, tag="forget"):
+    """Keep nothing of an ended job. Answered by Forgotten."""
+
+    job: Count
 
 
 class Watch(Message, tag="watch"):
@@ -398,6 +419,10 @@ class Update(Message, tag="update"):
     skipped: tuple[Skipped, ...] = ()
 
 
+class Forgotten(Message, tag="forgotten"):
+    job: Count
+
+
 class Jobs(Message, tag="joblist"):
     jobs: tuple[Update, ...]
 
@@ -457,6 +482,6 @@ class Chunk(Message, tag="chunk"):
 
 
 FromWorker = Hello | Results | Planned | Finished | Failed | Beat | Draining | Bye
-ToWorker = Welcome | Ack | Refused | Reregister | StageInfo | Assign | Abort | Release | Drain
-FromClient = ClientHello | Submit | Cancel | Watch | Unwatch | ListJobs | ListWorkers | Explain | Ping
-ToClient = Ready | Refused | Accepted | Rejected | Update | Jobs | Workers | Explanation | Pong
+ToWorker = Welcome | Ack | Refused | Reregister | StageInfo | Assign | Abort | Release | Keep | Drain
+FromClient = ClientHello | Submit | Cancel | Forget | Watch | Unwatch | ListJobs | ListWorkers | Explain | Ping
+ToClient = Ready | Refused | Accepted | Rejected | Update | Forgotten | Jobs | Workers | Explanation | Pong

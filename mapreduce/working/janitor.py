@@ -7,7 +7,7 @@ import threading
 
 from ..blobs import BlobStore
 from ..recycle import IDLE
-from ..wire.messages import Release
+from ..wire.messages import Keep, Release
 
 
 class Janitor:
@@ -15,11 +15,12 @@ class Janitor:
 
     def __init__(self, store: BlobStore):
         self._store = store
-        self._todo: queue.SimpleQueue[Release | None] = queue.SimpleQueue()
+        self._todo: queue.SimpleQueue[Release | Keep | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="daf-janitor", daemon=True)
         self._thread.start()
 
-    def release(self, message: Release) -> None:
+    def release(self, message: Release | Keep) -> None:
+        """Delete what the message says, soon."""
         self._todo.put(message)
 
     def _run(self) -> None:
@@ -32,7 +33,10 @@ class Janitor:
                 continue
             if message is None:
                 return
-            self._store.release(message.job, message.units)
+            if isinstance(message, Keep):
+                self._store.keep(message.below, {item.job: (item.stage, set(item.units)) for item in message.jobs})
+            else:
+                self._store.release(message.job, message.units)
             kept = True
 
     def close(self) -> None:

@@ -62,14 +62,21 @@ class Proxy:
         while True:
             try:
                 client, _ = self._listener.accept()
+            except ConnectionError:  # it went before we came
+                continue
+            except OSError:  # the end
+                return
+            try:
                 server = socket.create_connection(self.target)
             except OSError:
-                return
+                client.close()
+                continue
+            for end in (client, server):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.connections += 1
             with self._lock:
                 self._open |= {client, server}
             for number, (source, sink) in enumerate(((client, server), (server, client))):
-                source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 rng = random.Random(f"{self._seed} {self.connections} {number}")
                 threading.Thread(target=self._pump, args=(source, sink, rng), daemon=True).start()
 

@@ -154,7 +154,7 @@ def test_a_client_in_a_blackhole_gives_up_in_its_own_time(cluster):
 def test_blobs_come_right_or_not_at_all(tmp_path, trouble):
     """Whole blobs and segments, small and large, through a bad network; wrong bytes are noticed without keys too."""
     faults = {**TROUBLE, "corrupt": Faults(corrupt=0.004)}[trouble]
-    faults = Faults(faults.delay / 3, faults.cut, faults.corrupt, faults.slice / 30)
+    faults = Faults(faults.delay / 3, faults.cut / 4, faults.corrupt, faults.slice / 30)
     store = BlobStore(tmp_path / "there")
     server = BlobServer(store.root, "tcp://127.0.0.1:0")
     fetcher = Fetcher(BlobStore(tmp_path / "here"), patience=5, retry=0.3)

@@ -23,6 +23,7 @@ SUBMIT, READ, ANY = {"user", "submitter", "boss"}, {"user", "reader", "boss"}, s
 MESSAGES: dict[str, tuple[Any, set[str]]] = {
     "Submit": (submission, SUBMIT),
     "Cancel": (lambda: m.Cancel(1), {"boss"}),
+    "Forget": (lambda: m.Forget(1), {"boss"}),
     "Watch": (lambda: m.Watch(1), READ),
     "Explain": (lambda: m.Explain(1), READ),
     "ListJobs": (m.ListJobs, READ),

@@ -173,6 +173,8 @@ class Coordinator:
             for worker in self.workers:
                 if worker.alive:
                     sends.append((worker, worker.name, "release", (action.job, action.units)))
+        elif isinstance(action, ev.Keep):
+            sends.append((self.peers[action.worker], action.worker, "keep", scheduler.living()))
         elif isinstance(action, ev.Accepted):
             sends.append((self.client_heard, action.client, action.job))
         elif isinstance(action, ev.SetAside):

@@ -116,6 +116,9 @@ class Worker:
         if what == "release":
             self.release(*payload)
             return
+        if what == "keep":
+            self.keep(*payload)
+            return
         if to != self.name:
             return
         self.heard = self.world.now
@@ -289,6 +292,13 @@ class Worker:
         disk = self.node.disk
         for unit in [u for u in disk if u[0] == job and (not units or u[1:] in units)]:
             del disk[unit]
+
+    def keep(self, below: int, jobs: tuple[tuple[int, int, tuple[tuple[int, int], ...]], ...]) -> None:
+        """Make up for the releases that this node missed."""
+        living = {job: (stage, units) for job, stage, units in jobs}
+        for job, stage, kind in list(self.node.disk):
+            if job < below and (job not in living or (stage < living[job][0] and (stage, kind) not in living[job][1])):
+                del self.node.disk[job, stage, kind]
 
     # ------------------------------------------------------------------------------------------------ disasters
 

@@ -20,6 +20,7 @@ from mapreduce.scheduler.jobs import Job, Stage
 from mapreduce.scheduler.model import JobState, Kind
 from mapreduce.scheduler.phase import Phase
 from mapreduce.scheduler.policy import Policy
+from mapreduce.scheduler.queries import Queries
 from mapreduce.scheduler.state import State
 from mapreduce.scheduler.table import TaskEvent
 from mapreduce.scheduler.workers import Fleet, Worker
@@ -646,9 +647,52 @@ def wrong_bytes_are_believed() -> Any:
 
 
 @bug
+def a_rewind_believes_the_lost_node() -> Any:
+    """What the first stage left on a node that lost it, and lives, is believed after the rewind that this caused."""
+    return patch.object(losses, "forsake", nothing)
+
+
+@bug
 def those_set_aside_get_more() -> Any:
     """A node whose bytes were wrong is set aside, and given work all the same."""
     return patch.object(Worker, "resting", property(lambda self: self.draining))
+
+
+# ------------------------------------------------------------------------------------------------------ what is kept
+
+
+@bug
+def who_comes_back_keeps_all() -> Any:
+    """A worker that was away while something was released is never told."""
+    return patch.object(Queries, "living", lambda self: (0, ()))
+
+
+@bug
+def who_comes_back_keeps_nothing_of_ended_jobs() -> Any:
+    """Outputs of a job that ended while its worker was away are deleted when it is back."""
+
+    def make(original: Any) -> Any:
+        def wrapped(self: Queries) -> Any:
+            below, jobs = original(self)
+            return below, tuple(job for job in jobs if not self.state.jobs[job[0]].ended)
+
+        return wrapped
+
+    return swap(Queries, "living", make)
+
+
+@bug
+def who_comes_back_keeps_less_than_its_jobs_need() -> Any:
+    """What a job's earlier stages left, and its stage at hand reads, is deleted on a node that comes back."""
+
+    def make(original: Any) -> Any:
+        def wrapped(self: Queries) -> Any:
+            below, jobs = original(self)
+            return below, tuple((job, stage, ()) for job, stage, _ in jobs)
+
+        return wrapped
+
+    return swap(Queries, "living", make)
 
 
 # ------------------------------------------------------------------------------------------------- what is set aside

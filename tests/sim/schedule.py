@@ -148,6 +148,10 @@ class Schedule:
         after = world.now - world.faults.until
         self.look()
         world.run(lambda: False, world.now + 4.0, lambda: None)
+        for worker in coordinator.workers:  # whoever comes back learns what was deleted while it was away
+            if worker.alive:
+                worker.hello()
+        world.run(lambda: False, world.now + 4.0, lambda: None)
         self.look_again()
         tasks = sum(truth.tasks for truth in coordinator.truths.values())
         executed = sum(coordinator.executed.values())
@@ -211,13 +215,18 @@ class Schedule:
         for worker in coordinator.workers:
             if worker.alive and not worker.cut and worker.wakes < self.world.now - 3.0:
                 require(not worker.holding(), "nobody runs tasks of ended jobs", worker.name)
-        if not self.calm:
-            return
         assert coordinator.scheduler is not None
+        outputs = {number: coordinator.scheduler.snapshot(number).outputs for number in coordinator.accepted.values()}
         for node in coordinator.nodes.values():
             for job, stage, kind in node.disk:
-                kept = {(o.stage, o.kind) for o in coordinator.scheduler.snapshot(job).outputs}
+                kept = {(o.stage, o.kind) for o in outputs[job]}
                 require((stage, kind) in kept, "what nobody needs is deleted", node.name, job, stage, kind)
+        if self.calm:
+            for job, left in outputs.items():
+                for o in left:
+                    there = coordinator.nodes[o.node].disk if o.blob is not None else {}
+                    held = there.get((job, o.stage, o.kind), {})
+                    require(o.blob is None or o.blob.hash in held, "outputs of ended jobs are kept", job, o)
 
 
 def simulate(seed: int, log: list[str] | None = None) -> Outcome:

@@ -99,10 +99,9 @@ class World:
     def run(self, done: Callable[[], bool], limit: float, check: Callable[[], None]) -> bool:
         """Run until `done`, or until `limit` simulated seconds: False."""
         while self.heap:
-            at, _, function, args = heappop(self.heap)
-            if at > limit:
+            if self.heap[0][0] > limit:
                 return False
-            self.now = at
+            self.now, _, function, args = heappop(self.heap)
             function(*args)
             check()
             if done():

@@ -28,6 +28,7 @@ TO_COORDINATOR = [
     m.Bye("done"),
     m.ClientHello(m.PROTOCOL, "0.1"),
     m.Submit("t", "wordcount", b"params"),
+    m.Forget(7),
     m.Cancel(1, "because"),
     m.Watch(1),
     m.Unwatch(1),
