@@ -89,3 +89,59 @@ def poses(photos: Path, out: Path | None, seed: int) -> None:
     placed, total = estimate_poses(photos, out, seed, lambda line: click.echo(line, err=True))
     click.echo(f"{placed} of {total} photos placed: {out}")
     click.echo(f"Look at it with `daf nerf check {out}`, then train with `daf run nerf {out} --out avatar`.")
+
+
+@nerf.command()
+@click.argument("field", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--out", default="frames", show_default=True, type=click.Path(path_type=Path),
+              help="A folder for PNG files, or a .webp, .gif or .mp4 file (mp4 needs the program ffmpeg).")  # fmt: skip
+@click.option("--cameras", type=click.Path(exists=True, path_type=Path),
+              help="A nerfstudio camera path, a transforms.json, or the folder of a capture.")  # fmt: skip
+@click.option("--frame-of", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="nerfstudio's dataparser_transforms.json, where the cameras are in its frame.")  # fmt: skip
+@click.option("--orbit", type=click.IntRange(1, 10_000), help="So many frames in a circle around the field.")
+@click.option("--up", default="z", show_default=True, type=click.Choice(["x", "y", "z"]), help="The orbit's axis.")
+@click.option("--elevation", default=15.0, show_default=True, type=click.FloatRange(-89, 89), help="In degrees.")
+@click.option("--distance", default=1.6, show_default=True, type=click.FloatRange(0.01, 100),
+              help="Of the orbit, in diagonals of the field's box.")  # fmt: skip
+@click.option("--fov", default=45.0, show_default=True, type=click.FloatRange(1, 170),
+              help="Vertical field of view of the orbit, in degrees.")  # fmt: skip
+@click.option("--size", help="WIDTHxHEIGHT of every picture [default: what the cameras say; of an orbit 800x800].")
+@click.option("--background", default="own", show_default=True,
+              help="own (the field's surroundings, else white), clear (alpha), white, black, or R,G,B.")  # fmt: skip
+@click.option("--samples", default=1, show_default=True, type=click.IntRange(1, 8), help="Rays a side of each pixel.")
+@click.option("--fps", type=click.FloatRange(0.01, 1000), help="Of an animation [default: what the path says, or 24].")
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 256), help="Worker processes.")
+def render(
+    field: Path, out: Path, cameras: Path | None, frame_of: Path | None, orbit: int | None, up: str,
+    elevation: float, distance: float, fov: float, size: str | None, background: str, samples: int,
+    fps: float | None, workers: int,
+) -> None:  # fmt: skip
+    """Render a trained FIELD (field.daf) along a camera path, or around it.
+
+    One of --cameras and --orbit says where from. Lens distortion is not rendered.
+    """
+    import re
+
+    from mapreduce import BadInput, run
+    from nerf_plugin import paths
+    from nerf_plugin.frames import Frames
+
+    wanted = None
+    if size is not None:
+        found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", size)
+        if found is None or not all(1 <= int(side) <= paths.MOST_SIDE for side in found.groups()):
+            raise BadInput(f"--size {size!r}: write WIDTHxHEIGHT, for example 800x600")
+        wanted = (int(found[1]), int(found[2]))
+    if (cameras is None) == (orbit is None):
+        raise BadInput("say where from: either --cameras FILE or --orbit FRAMES")
+    job = Frames(field, [], out, background, samples)
+    if cameras is not None:
+        path = paths.read_path(cameras, wanted, frame_of)
+    else:
+        assert orbit is not None
+        bounds, shape = job.loaded.bounds, wanted or (800, 800)
+        path = paths.orbit(bounds, orbit, shape, up=up, elevation=elevation, distance=distance, fov=fov)
+    plain = [camera.to_plain() for camera in path.cameras]
+    result = run(Frames(field, plain, out, background, samples, fps or path.fps), engine="local", workers=workers)
+    click.echo(f"{result.value} frames: {out}")

@@ -92,10 +92,10 @@ class Settings:
 
     def without_masks(self) -> Settings:
         """The same run for photos without masks: twice the rays at the coarse levels, where all of the picture must be
-        explained, half the density rate, which keeps fog from forming, and shells for what lies outside the box, which
-        rays need no longer be opaque before."""
+        explained, half the density rate, which keeps fog from forming, shells for what lies outside the box, which rays
+        need no longer be opaque before, and harmonics from the start."""
         levels = tuple(replace(level, rays=min(131072, 2 * level.rays)) for level in self.levels)
-        return replace(self, levels=levels, rate_sigma=self.rate_sigma / 2, shells=8, alpha_weight=0.0)
+        return replace(self, levels=levels, rate_sigma=self.rate_sigma / 2, sh_start=0.0, shells=8, alpha_weight=0.0)
 
     def going_on(self, raw_shift: float) -> Settings:
         """The last level alone, for a field that is trained: rates begin at a third and end at half of what they
