@@ -279,6 +279,8 @@ class Result:
 def default_partition(key: Any, partitions: int) -> int:
     """An int modulo `partitions`, so that small ints spread evenly and can name partitions; else CRC-32 of the key's
     bytes."""
+    if type(key) is bytes:
+        return zlib.crc32(key) % partitions
     if type(key) is str:
         return zlib.crc32(key.encode("utf-8", "surrogatepass")) % partitions
     if isinstance(key, Integral):

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ CHUNK_VALUES = 4096
 CHUNK_BYTES = 1 << 20
 _SMALL = 96
 """Bytes charged for a value that is no array, bytes or str: a boxed number and its slot in a list and a dict."""
+_FEW = 1024
 _PLAIN = frozenset({int, float, bool, type(None)})
 
 
@@ -66,12 +67,10 @@ class Collector:
         self._budget = budget
         self._groups: defaultdict[Any, list[Any]] = defaultdict(list)
         self._runs: list[tuple[Path, list[int]]] = []
-        self.held = 0
-        """About how many bytes of values are in memory."""
 
     def collect(self, pairs: Iterable[tuple[Any, Any]]) -> None:
         """Take all pairs. Raises BadKey and codec.Unsendable for what cannot be shuffled."""
-        groups, budget, held = self._groups, self._budget, self.held
+        groups, budget, held = self._groups, self._budget, 0
         for pair in pairs:
             try:
                 key, value = pair
@@ -91,17 +90,27 @@ class Collector:
                 if held > budget // 2:
                     self._spill()
                     held = 0
-        self.held = held
 
     @property
     def empty(self) -> bool:
         """Whether the map task yielded nothing."""
         return not self._groups and not self._runs
 
+    def expected(self) -> int:
+        """About how many bytes `write` will write, where that is cheap to say and few values make many bytes: else
+        0."""
+        if self._runs or len(self._groups) > _FEW:
+            return 0
+        if self._combine is not None:
+            self._combine_groups()
+        if sum(map(len, self._groups.values())) > _FEW:
+            return 0
+        return sum(weight(value) for values in self._groups.values() for value in values)
+
     def write(self, writer: BlobWriter) -> tuple[int, ...]:
         """Write everything as segments into `writer`; returns each partition's size in bytes."""
         if not self._runs:
-            return tuple(_write_segment(writer, groups) for groups in self._sorted())
+            return tuple(_write_groups(writer, keys, self._groups) for keys in self._sorted())
         if self._groups:
             self._spill()
         sizes = []
@@ -123,8 +132,8 @@ class Collector:
             if len(values) > 1:
                 self._groups[key] = [self._combine(key, values)]
 
-    def _sorted(self) -> Iterator[Iterator[Grouped]]:
-        """The groups of each partition, keys ascending."""
+    def _sorted(self) -> Iterator[list[Any]]:
+        """The keys of each partition, ascending."""
         if self._combine is not None:
             self._combine_groups()
         keys: list[list[Any]] = [[] for _ in range(self._partitions)]
@@ -137,13 +146,13 @@ class Collector:
             keys[number].append(key)
         for some in keys:
             _sort(some)
-            yield ((key, self._groups[key]) for key in some)
+            yield some
 
     def _spill(self) -> None:
         assert self._folder is not None, "a collector that spills needs a folder"
         folder = self._folder()
         with BlobWriter(folder) as writer:
-            sizes = [_write_segment(writer, groups) for groups in self._sorted()]
+            sizes = [_write_groups(writer, keys, self._groups) for keys in self._sorted()]
             digest, _ = writer.commit()
         path = folder / f"run-{len(self._runs)}"
         (folder / digest.hex()).rename(path)
@@ -235,6 +244,19 @@ def pairs(buffer: codec.Buffer, *, check: bool = False) -> Iterator[tuple[Any, A
 def write_pairs(writer: BlobWriter, stream: Iterable[tuple[Any, Any]]) -> int:
     """Write pairs in the order they come (a reduce task's output); returns the size in bytes."""
     return _write_segment(writer, ((key, [value]) for key, value in stream))
+
+
+def _write_groups(writer: BlobWriter, keys: list[Any], groups: Mapping[Any, list[Any]]) -> int:
+    """Write the groups of these keys. The usual case, one plain value a key, takes whole chunks at once."""
+    some = [groups[key] for key in keys]
+    values = [value for (value,) in some] if max(map(len, some), default=0) == 1 else [some]
+    if not _PLAIN.issuperset(map(type, values)):
+        return _write_segment(writer, zip(keys, some, strict=True))
+    size = 0
+    for start in range(0, len(keys), CHUNK_VALUES):
+        chunk = slice(start, start + CHUNK_VALUES)
+        size += writer.write(codec.dumps([keys[chunk], None, values[chunk]]))
+    return size
 
 
 def _write_segment(writer: BlobWriter, groups: Iterable[Grouped]) -> int:
