@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Settings:
     """Times in seconds. The defaults suit one machine or one rack; a test or a wide network sets its own.
 
-    - `heartbeat`, `lease`: how often a worker says that it lives, and how long it is believed without a word.
+    - `heartbeat`, `lease`: how often a worker says that it lives, and how long it is believed without a word (with the
+      tick that looks, a lost one is missed within five seconds).
     - `node_grace`: how long the outputs of a node without workers are believed to come back.
     - `assign_grace`: how long after its assignment a task may be missing from heartbeats.
     - `lookahead`, `prefetch`: a worker is sent ahead of its free slots as much work as it turns around in `lookahead`
@@ -26,7 +27,7 @@ class Settings:
       times as long as the usual one and at least `straggler_floor` seconds, and a slot has nothing else to do."""
 
     heartbeat: float = 1.0
-    lease: float = 5.0
+    lease: float = 4.5
     node_grace: float = 10.0
     assign_grace: float = 2.0
     lookahead: float = 0.05

@@ -69,8 +69,8 @@ class Working(threading.Thread):
 class Process:
     """`python -m mapreduce.coordinator` on a store, at an address that stays the same when it is started again."""
 
-    def __init__(self, store: str, folder: Path, *settings: str, env: dict[str, str] | None = None):
-        self.endpoint = f"ipc://{folder}/c"
+    def __init__(self, store: str, folder: Path, *settings: str, env: dict[str, str] | None = None, bind: str = ""):
+        self.endpoint = bind or f"ipc://{folder}/c"
         self._command = [sys.executable, "-m", "mapreduce.coordinator", "--bind", self.endpoint, "--store", store]
         self._command += ["--announce", *(part for setting in settings for part in ("--set", setting))]
         self._log = open(folder / "coordinator.log", "ab")

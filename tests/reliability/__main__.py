@@ -22,12 +22,15 @@ from typing import Any
 import numpy as np
 import psutil
 
-from mapreduce.engines.inline import InlineEngine
 from mapreduce.engines.local import LocalEngine
 from mapreduce.wire import codec
-from tests.process.test_kills import bits
 from tests.reliability.crashpoints import crashed
+from tests.reliability.detection import detected
 from tests.reliability.disk import failing
+from tests.reliability.frames import framed
+from tests.reliability.overload import overloaded
+from tests.reliability.rejoin import back
+from tests.reliability.soak import soaked
 from tests.reliability.torn import torn
 from tests.worker.jobs import Letters
 
@@ -77,73 +80,6 @@ def fuzzed(count: int, seed: int) -> list[Row]:
     return [("mutated packets read", text, f"python -m tests.reliability --only fuzz --frames {count} --seed {seed}")]
 
 
-def soaked(minutes: float, seed: int) -> list[Row]:
-    """Jobs under fire."""
-    rng = random.Random(seed)
-    texts = ["abcde" * 50, "xyz" * 30, "hello"] * 20
-    expected = bits(InlineEngine().run(Letters(texts)))
-    over, kills = threading.Event(), {"coordinator": 0, "worker": 0}
-    runs = retries = 0
-    with LocalEngine(2) as engine:
-        engine.run(Letters(["warm"]))
-
-        def harass() -> None:
-            while not over.wait(rng.uniform(0.5, 4.0)):
-                role = rng.choice(["coordinator", "worker", "worker"])
-                victims = engine.pids(role)
-                if victims:
-                    try:
-                        os.kill(rng.choice(victims), signal.SIGKILL)
-                        kills[role] += 1
-                    except ProcessLookupError:
-                        continue
-
-        before = level()
-        killer = threading.Thread(target=harass)
-        killer.start()
-        began = time.monotonic()
-        try:
-            while time.monotonic() - began < 60 * minutes:
-                result = engine.run(Letters(texts, sleep=0.03))
-                assert bits(result) == expected, f"run {runs} differs (seed {seed})"
-                runs += 1
-                retries += int(result.metrics["retries"])
-        finally:
-            over.set()
-            killer.join()
-        engine.run(Letters(["calm"]))
-        after = level()
-    command = f"python -m tests.reliability --only soak --minutes {minutes:g} --seed {seed}"
-    return [
-        (
-            "SIGKILLs survived",
-            f"{kills['worker']} of workers, {kills['coordinator']} of the coordinator, in {minutes:g} minutes; "
-            f"{runs} jobs ended with the same bits, {retries} attempts repeated",
-            command,
-        ),
-        (
-            "level before and after that",
-            ", ".join(f"{name} {before[name]} and {after[name]}" for name in before),
-            command,
-        ),
-    ]
-
-
-def level() -> dict[str, int]:
-    """What must not grow: descriptors and memory of this process tree, two seconds after the last job."""
-    time.sleep(2.0)
-    me = psutil.Process()
-    tree = [me, *me.children(recursive=True)]
-    files = memory = 0
-    for process in tree:
-        try:
-            files += process.num_fds()
-            memory += process.memory_info().rss
-        except psutil.NoSuchProcess:
-            continue
-    return {"processes": len(tree), "descriptors": files, "MiB resident": memory >> 20}
-
-
 def rejoined() -> list[Row]:
     """Seconds from the death of a worker, and of the coordinator, until a job that was running goes on."""
     rows = []
@@ -189,11 +125,15 @@ def main() -> int:
     parts: dict[str, Any] = {
         "sim": lambda: simulated(args.schedules),
         "fuzz": lambda: fuzzed(args.frames, args.seed),
+        "frames": lambda: framed(args.frames, args.seed),
+        "overload": overloaded,
         "soak": lambda: soaked(args.minutes, args.seed),
         "rejoin": rejoined,
         "crashpoints": lambda: crashed(args.seed),
         "torn": lambda: torn(args.seed),
         "disk": failing,
+        "back": lambda: back(args.seed),
+        "detection": lambda: detected(min(args.minutes, 3.0), args.seed),
     }
     wanted = args.only.split(",") if args.only else list(parts)
     if unknown := set(wanted) - set(parts):

@@ -58,6 +58,38 @@ class Letters(Job):
 
 
 @dataclass
+class Marks(Job):
+    """Each task leaves its name in a file before it does anything else, so that those that ran twice show."""
+
+    path: str
+    count: int
+    sleep: float = 0.0
+
+    def splits(self):
+        return range(self.count)
+
+    def mark(self, name):
+        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.write(file, f"{name}\n".encode())
+        os.close(file)
+
+    def map(self, split, ctx):
+        self.mark(f"map {split}")
+        time.sleep(self.sleep)
+        yield split % 10, split
+
+    def reduce(self, key, values, ctx):
+        values = list(values)
+        self.mark(f"reduce {key}")
+        time.sleep(self.sleep)
+        yield key, sum(values)
+
+    def finish(self, results, ctx):
+        self.mark("finish")
+        return dict(results)
+
+
+@dataclass
 class Naps(Job):
     """Each split is how long its task sleeps, in seconds."""
 
