@@ -43,7 +43,8 @@ def examine(path: Path, mark: Mark | None, older: bool) -> None:
         with closing(sqlite3.connect(path, timeout=1.0)) as db:
             db.execute("SELECT count(*) FROM sqlite_master").fetchone()
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=1.0)) as db:
+        place = f"file://{quote(str(path))}" if path.is_absolute() else f"file:{quote(str(path))}"  # "//x" names a host
+        with closing(sqlite3.connect(f"{place}?mode=ro", uri=True, timeout=1.0)) as db:
             known = _inspected(path, db, mark)
     except UnicodeDecodeError as error:
         raise corrupt(path, str(error)) from error

@@ -69,6 +69,15 @@ def test_what_was_committed_is_there_again(path: Path) -> None:
     assert opened(path).lrange("l") == [b"1", b"2", b"3"]
 
 
+def test_a_url_with_an_absolute_path_is_opened_again(path: Path) -> None:
+    """`sqlite:///` and `/folder/file` make four slashes, which a URI of SQLite takes for a host."""
+    for _ in range(2):
+        store = open_store(f"sqlite:///{path.absolute()}")
+        store.set("key", b"value")
+        store.commit()
+        store.close()
+
+
 def test_a_second_owner_is_refused_and_told_who_the_first_is(path: Path) -> None:
     first = opened(path)
     with pytest.raises(StoreError, match=f"in use by process {os.getpid()}"):
