@@ -266,6 +266,8 @@ def _read(path: Path, forbidden: int, remedy: str) -> str:
 
 
 def _parse(path: Path, text: str) -> tuple[Key, str]:
+    import struct
+
     from zmq.utils import z85
 
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
@@ -284,7 +286,7 @@ def _parse(path: Path, text: str) -> tuple[Key, str]:
         try:
             if len(z85.decode(fields.get(kind, "0" * 40).encode())) != 32:
                 raise ValueError
-        except (ValueError, KeyError, ArithmeticError, LookupError):
+        except (ValueError, ArithmeticError, LookupError, struct.error):
             raise BadInput(f"{path} is not a key: {kind} is not 40 characters of Z85") from None
     key = Key(fields["name"], fields["role"], frozenset(scopes), fields["public"])
     return key, fields.get("secret", "")

@@ -48,7 +48,7 @@ class ParamField:
 
 
 def fields(cls: type[Job]) -> list[ParamField]:
-    """The parameters of a job type, in the order of its dataclass.
+    """The parameters of a job type: those without a default first, each kind in the order of its dataclass.
 
     Raises:
         BrokenPlugin: the class is no dataclass, or a field's annotation means nothing or cannot be checked.
@@ -80,7 +80,7 @@ def _fields(cls: type[Job]) -> tuple[ParamField, ...]:
         required = default is _MISSING
         plain = None if required else msgspec.to_builtins(default, enc_hook=_encode)
         found.append(ParamField(field.name, annotation, required, plain, text))
-    return tuple(found)
+    return tuple(sorted(found, key=lambda field: not field.required))
 
 
 def validate(cls: type[J], mapping: Mapping[str, Any], lax: bool = False, check: bool = True) -> J:
@@ -168,7 +168,7 @@ def unpack(cls: type[J], data: bytes) -> J:
     """The job that `pack` was given. Raises BadParameters, also for bytes that are no msgpack."""
     try:
         mapping = msgspec.msgpack.decode(data, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadParameters(f"{cls.name}: the packed parameters cannot be read: {error}") from error
     return validate(cls, mapping, check=False)
 

@@ -29,12 +29,17 @@ def read_points(path: Path) -> np.ndarray:
     if not mark or not lines[0].startswith("ply"):
         raise DatasetError(path, "is no PLY file", advice)
     layout, count, fields, inside = "", 0, [], False
-    for words in (line.split() for line in lines):
+    for line in lines:
+        words = line.split()
+        if words[:1] in (["format"], ["element"], ["property"]) and len(words) < 3:
+            raise DatasetError(path, f"has a header line that says too little: {line[:60]!r}", advice)
         if words[:1] == ["format"]:
             layout = words[1]
         elif words[:1] == ["element"]:
             if fields:
                 break
+            if not words[2].isdecimal() or len(words[2]) > 12:
+                raise DatasetError(path, f"has a header line that gives no count: {line[:60]!r}", advice)
             inside, count = words[1] == "vertex", int(words[2])
         elif words[:1] == ["property"] and inside:
             if words[1] not in _TYPES:
