@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
-import mmap
 import os
 import shutil
 import threading
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING
 import xxhash
 
 from .errors import DafError
+from .pages import mapped
 from .recycle import SMALLEST, Pool
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ Buffer = bytes | bytearray | memoryview
 Fetch = Callable[["Node", int, "Ref", int, int], Buffer]
 
 _IOV_MAX = 512
+_PIECE = 256 << 10
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _numbers = itertools.count()
 
@@ -61,13 +62,14 @@ class BlobWriter:
         self._temporary = f"{self._directory}/{os.getpid()}-{threading.get_ident():x}-{next(_numbers)}.tmp"
         self._pool = pool
         self._held = 0
-        """Bytes of old content in a file of the pool."""
+        """Bytes that the file has already: old ones, or pages that were made ahead."""
+        self._pages: memoryview | None = None
         taken = None
         if pool is not None and size >= SMALLEST:
             directory.mkdir(parents=True, exist_ok=True)
-            taken = pool.take(size, self._temporary)
+            taken = pool.take(size, self._temporary) or pool.new(size, self._temporary)
         if taken is not None:
-            self._fd, self._held = taken
+            self._fd, self._held, self._pages = taken
         else:
             try:
                 self._fd = os.open(self._temporary, _CREATE, 0o600)
@@ -80,31 +82,49 @@ class BlobWriter:
     def write(self, parts: Iterable[Buffer]) -> int:
         """Append the parts; returns the number of bytes written. Raises OSError when the disk is full."""
         views = [memoryview(part).cast("B") for part in parts if len(part)]
+        total = sum(map(len, views))
+        while self._pages is not None and views:
+            view = views.pop(0)
+            room = len(self._pages) - self.size
+            if len(view) > room:
+                view, rest = view[:room], view[room:]
+                views.insert(0, rest)
+            self._store(self._pages, view)
+            if self.size == len(self._pages):
+                self._pages = None
         for view in views:
             self._digest.update(view)
-        total = sum(map(len, views))
         while views:
             done = self._append(views[:_IOV_MAX])
+            self.size += done
             while views and done >= len(views[0]):
                 done -= len(views[0])
                 views.pop(0)
             if done:
                 views[0] = views[0][done:]
-        self.size += total
         return total
+
+    def _store(self, pages: memoryview, view: memoryview) -> None:
+        """Write through the mapping, a piece at a time: what was hashed is still in the processor's cache."""
+        for start in range(0, len(view), _PIECE):
+            piece = view[start : start + _PIECE]
+            self._digest.update(piece)
+            pages[self.size : self.size + len(piece)] = piece
+            self.size += len(piece)
 
     def _append(self, views: list[memoryview]) -> int:
         try:
-            return os.writev(self._fd, views)
+            return os.pwritev(self._fd, views, self.size)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT) or self._pool is None:
                 raise
             self._pool.clear()
-            return os.writev(self._fd, views)
+            return os.pwritev(self._fd, views, self.size)
 
     def commit(self) -> tuple[bytes, int]:
         """Give the blob its name; returns (16-byte XXH3-128, size in bytes)."""
         digest = self._digest.digest()
+        self._pages = None
         if self._held > self.size:
             os.ftruncate(self._fd, self.size)
         os.close(self._fd)
@@ -117,6 +137,7 @@ class BlobWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._pages = None
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -216,11 +237,9 @@ def map_file(path: Path, offset: int = 0, size: int | None = None) -> memoryview
             raise ValueError(f"{path} has {total} bytes, wanted {size} from {offset}")
         if size == 0:
             return memoryview(b"")
-        start = offset - offset % mmap.ALLOCATIONGRANULARITY
-        mapping = mmap.mmap(fd, offset - start + size, access=mmap.ACCESS_READ, offset=start)
+        return mapped(fd, offset, size)
     finally:
         os.close(fd)
-    return memoryview(mapping)[offset - start :]
 
 
 def _open_named(path: Path) -> int:

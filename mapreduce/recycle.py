@@ -16,6 +16,9 @@ counts, whether the name still leads to what it opened.
 Two things limit this to the memory file system. The gain is there. And an overlay file system counts a mapping at the
 file below, not at its own: there the lease would be granted while another process maps the file.
 
+A file whose whole huge pages are huge (see pages.py) is marked by the execute bit of its owner, and overwritten through
+a mapping, at the speed of memory.
+
 The pool is bounded in bytes and in files, dropped when nothing was released for a while (see working/janitor.py), and
 its names hold size and time, so that it needs no other record and what a killed worker leaves is recognised."""
 
@@ -29,11 +32,14 @@ import os
 import re
 import shutil
 import signal
+import stat
 import time
 from bisect import bisect_left
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
+
+from .pages import HUGE, Widener, mapped
 
 SMALLEST = 1 << 20
 """Bytes of a file that is worth it: below, looking through the pool costs what it saves."""
@@ -43,6 +49,7 @@ SHARE = 8
 MOST = 512
 IDLE = 5.0
 """Seconds that a file stays in the pool."""
+WIDE = stat.S_IXUSR
 _TRIES = 4
 _WASTE = 4
 _TMPFS = 0x01021994
@@ -56,6 +63,15 @@ class _Kept(NamedTuple):
     name: str
 
 
+class Taken(NamedTuple):
+    """A file to overwrite: its descriptor, open for reading and writing; its bytes; and the part of them that is
+    mapped, from the start."""
+
+    fd: int
+    size: int
+    pages: memoryview | None
+
+
 class Pool:
     """The recycled files of the store below `root`, as one thread sees them."""
 
@@ -63,6 +79,7 @@ class Pool:
         self.folder = root / "recycled"
         self._limit = limit
         self._usable: bool | None = None
+        self._widener = Widener()
         self._known: list[_Kept] = []
         """What was there when we last looked, by size: looking again for each blob costs more than taking."""
 
@@ -89,9 +106,9 @@ class Pool:
                 kept.append(_Kept(size, now, name))
                 held += size
 
-    def take(self, size: int, path: str) -> tuple[int, int] | None:
-        """A file for about `size` bytes, moved to `path` and open for writing: (descriptor, its bytes); None when
-        there is none that nobody else has open or mapped."""
+    def take(self, size: int, path: str) -> Taken | None:
+        """A file for about `size` bytes, moved to `path`; None when there is none that nobody else has open or
+        mapped."""
         if size < SMALLEST:
             return None
         if not self._known:
@@ -108,15 +125,27 @@ class Pool:
             except FileNotFoundError:  # somebody else has it: time to look again
                 self._known = sorted(self._list())
                 continue
-            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             if _sole(fd):
-                return fd, found.size
+                wide = os.fstat(fd).st_mode & WIDE
+                whole = found.size - found.size % HUGE if wide else 0
+                return Taken(fd, found.size, mapped(fd, 0, whole, write=True) if whole else None)
             os.close(fd)
             try:
                 os.rename(path, self.folder / found.name)
             except FileNotFoundError:  # the pool was dropped
                 os.unlink(path)
         return None
+
+    def new(self, size: int, path: str) -> Taken | None:
+        """A new file at `path` with huge pages for about `size` bytes; None when there is no such thing here."""
+        if not HUGE or size < HUGE or not self._can():
+            return None
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        pages = self._widener.widen(fd, size)
+        if pages is not None and len(pages) + HUGE > size:
+            os.fchmod(fd, 0o600 | WIDE)
+        return Taken(fd, 0 if pages is None else len(pages), pages)
 
     def trim(self, seconds: float = IDLE) -> bool:
         """Delete what has been there longer; returns whether anything is left."""

@@ -241,7 +241,7 @@ def run_map(env: Env, stage: LoadedStage, index: int) -> TaskResult:
         collector.collect(pairs)
         if collector.empty:
             return TaskResult(b"", 0, (), ctx.counters)
-        with env.store.writer(env.job_id, stage.number, MAP, collector.held) as writer:
+        with env.store.writer(env.job_id, stage.number, MAP, collector.expected()) as writer:
             sizes = collector.write(writer)
             digest, size = writer.commit()
         return TaskResult(digest, size, sizes, ctx.counters)

@@ -215,14 +215,14 @@ def test_a_file_system_that_is_full_gets_the_pool_back(shm: Path, monkeypatch: p
     put(store, 0, 1)
     put(store, 0, 2)
     store.release(1, [(0, 1)])
-    real = os.writev
+    real = os.pwritev
 
-    def full(fd: int, views: list[memoryview]) -> int:
+    def full(fd: int, views: list[memoryview], at: int) -> int:
         if pooled(store):
             raise OSError(errno.ENOSPC, "full")
-        return real(fd, views)
+        return real(fd, views, at)
 
-    monkeypatch.setattr(blobs.os, "writev", full)
+    monkeypatch.setattr(blobs.os, "pwritev", full)
     assert put(store, 1, 3).read_bytes() == b"\3" * SIZE
 
 

@@ -1,0 +1,134 @@
+"""Huge pages for large blobs, where nobody has set the system up for them.
+
+A memory file system hands out pages of 4 KiB unless it is mounted with `huge=`, and /dev/shm never is. A new file then
+costs half a microsecond a page to write before any byte is copied, and again when a reader maps it, reads it and lets
+it go. But a process may ask for huge pages in a range of a file itself: madvise(2), MADV_COLLAPSE, Linux 6.1 and later.
+Asked of a range that is still a hole but for its first page, the kernel has one huge page to clear and nothing to copy.
+Measured on Linux 6.18: 6 GB/s instead of 2 for a new file, and 17 GB/s instead of 5 for the first reading of it.
+
+Two conditions. A mapping uses a huge page as such only where address and file offset agree modulo its size, so
+`mapped` chooses the address. And it does not always pay: each call waits until all processors have emptied their lists
+of fresh pages (0.1 ms when they are idle or ours, 12 ms when other programs keep one busy), and under a hypervisor a
+huge page may be memory that the host has yet to find. So `Widener` goes step by step with an eye on the clock, and
+after a step that cost more than it can save it writes ordinary pages until the loss is small beside what was written.
+
+Only speed depends on any of this: whatever is refused, the bytes are written the ordinary way."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import mmap
+import os
+import sys
+import time
+import weakref
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC.mmap.restype = ctypes.c_void_p
+_LIBC.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+_LIBC.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+_LIBC.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+_FAILED = ctypes.c_void_p(-1).value
+_NOTHING, _FIXED, _NORESERVE, _COLLAPSE = 0, 0x10, 0x4000, 25
+
+_WORTH = 2.5e9
+"""Bytes a second above which making huge pages pays: ordinary ones are written at 2 GB/s, ready ones at 10."""
+_STEP = 8 << 20
+_LATER = 1 << 30
+_LOSS = 0.1
+"""The part of the time spent on writing that steps which did not pay may cost."""
+
+
+def _huge() -> int:
+    if sys.platform == "linux" and sys.maxsize > 1 << 32:
+        with (
+            contextlib.suppress(OSError, ValueError),
+            open("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size") as file,
+        ):
+            return int(file.read())
+    return 0
+
+
+HUGE = _huge()
+"""Bytes of a huge page; 0 where there are none."""
+
+
+def mapped(fd: int, offset: int, size: int, *, write: bool = False) -> memoryview:
+    """Bytes [offset, offset + size) of a file, mapped (shared) so that its huge pages are used as such. `size` is at
+    least 1. Raises OSError."""
+    start = offset - offset % mmap.ALLOCATIONGRANULARITY
+    if size < HUGE or not HUGE:
+        access = mmap.ACCESS_WRITE if write else mmap.ACCESS_READ
+        return memoryview(mmap.mmap(fd, offset - start + size, access=access, offset=start))[offset - start :]
+    length = offset - start + size
+    room = length + HUGE
+    reserved = _map(None, room, _NOTHING, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE, -1, 0)
+    address = reserved + (start - reserved) % HUGE
+    protection = mmap.PROT_READ | (mmap.PROT_WRITE if write else 0)
+    try:
+        _map(address, length, protection, mmap.MAP_SHARED | _FIXED, fd, start)
+        block = (ctypes.c_char * size).from_address(address + offset - start)
+    except BaseException:
+        _LIBC.munmap(reserved, room)
+        raise
+    weakref.finalize(block, _LIBC.munmap, reserved, room).atexit = False
+    view = memoryview(block).cast("B")
+    return view if write else view.toreadonly()
+
+
+def _map(address: int | None, size: int, protection: int, flags: int, fd: int, offset: int) -> int:
+    got = _LIBC.mmap(address, size, protection, flags, fd, offset)
+    if got == _FAILED:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return int(got)
+
+
+class Widener:
+    """Makes huge pages for new files of the memory file system, as long as that pays."""
+
+    def __init__(self) -> None:
+        self._off = not HUGE
+        self._skip = 0.0
+        """Bytes to be written the ordinary way before the next attempt."""
+
+    def widen(self, fd: int, size: int) -> memoryview | None:
+        """Give an empty file, open for reading and writing, huge pages for as much of its first `size` bytes as they
+        fill and as pays; returns these bytes, to be written, or None."""
+        size -= size % (HUGE or 1)
+        if self._off or not size:
+            return None
+        if self._skip > 0:
+            self._skip -= size
+            return None
+        made = 0
+        try:
+            os.ftruncate(fd, size)
+            view = mapped(fd, 0, size, write=True)
+            address = ctypes.addressof(ctypes.c_char.from_buffer(view))
+            while made < size and self._skip <= 0:
+                made += self._step(fd, address, made, min(max(_STEP, HUGE), size - made))
+        except OSError as error:
+            self._failed(error)
+        if made < size:
+            os.ftruncate(fd, made)
+        return view[:made] if made else None
+
+    def _step(self, fd: int, address: int, start: int, size: int) -> int:
+        """Make [start, start + size) huge; returns `size`. Raises OSError."""
+        begin = time.monotonic()
+        for place in range(start, start + size, HUGE):
+            os.pwrite(fd, b"\0", place)
+        if _LIBC.madvise(address + start, size, _COLLAPSE) != 0:
+            raise OSError(ctypes.get_errno(), "no huge pages")
+        seconds = time.monotonic() - begin
+        if seconds > size / _WORTH:
+            self._skip = seconds / _LOSS * _WORTH
+        return size
+
+    def _failed(self, error: OSError) -> None:
+        """Never again where the kernel cannot do it; not soon where it has no huge pages now."""
+        self._off = error.errno == errno.EINVAL
+        self._skip = _LATER
