@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import xxhash
 
+from .allowance import allowance
 from .errors import DafError
 from .pages import mapped
 from .recycle import SMALLEST, Pool
@@ -80,9 +81,11 @@ class BlobWriter:
         self.size = 0
 
     def write(self, parts: Iterable[Buffer]) -> int:
-        """Append the parts; returns the number of bytes written. Raises OSError when the disk is full."""
+        """Append the parts; returns the number of bytes written. Raises OSError when the disk is full, OutputTooLarge
+        when the task has written more than it may."""
         views = [memoryview(part).cast("B") for part in parts if len(part)]
         total = sum(map(len, views))
+        allowance.spend(total)
         while self._pages is not None and views:
             view = views.pop(0)
             room = len(self._pages) - self.size

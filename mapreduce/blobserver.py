@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .allowance import allowance
 from .blobs import BlobLost, BlobStore, BlobWrong, Buffer, map_file, verified
 from .wire.messages import Chunk, Fetch, Node, Ref
 from .wire.typed import at_blobserver, at_fetcher, encode
@@ -160,7 +161,8 @@ class Fetcher:
         if ref.size > WHOLE and size < ref.size // 2:
             return self._right(node, job, ref, offset, size)
         data = self._right(node, job, ref, 0, ref.size)
-        self._store.put(job, ref.stage, ref.kind, [data])
+        with allowance.paused():
+            self._store.put(job, ref.stage, ref.kind, [data])
         return map_file(self._store.path(job, ref.stage, ref.kind, ref.hash), offset, size)
 
     def _right(self, node: Node, job: int, ref: Ref, offset: int, size: int) -> Buffer:

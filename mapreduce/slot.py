@@ -26,6 +26,7 @@ from collections import OrderedDict, deque
 from pathlib import Path
 
 from . import params, plugins, tasks
+from .allowance import allowance
 from .blobs import BlobLost, BlobStore, Reader
 from .blobserver import Fetcher
 from .errors import BadParameters
@@ -148,6 +149,7 @@ class Slot:
         text = _WHAT[key[2]].format(key[3])
         self.running = key
         self.gauge.begin(key, time.monotonic_ns(), text.encode())
+        allowance.begin()
         try:
             info = self.stages[key[:2]]
             env = self.env(info)
@@ -357,6 +359,7 @@ def main(argument: str, channel_fd: int, gauge_fd: int, dump_fd: int) -> int:
     faulthandler.register(signal.SIGUSR1, file=dump_fd, all_threads=True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     limits.set_files(settings.file_size)
+    allowance.limit = settings.task_output
     channel = Channel(socket.socket(fileno=channel_fd))
     slot = Slot(settings, channel, Gauge(gauge_fd))
     os.close(gauge_fd)

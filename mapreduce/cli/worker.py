@@ -58,6 +58,10 @@ class Size(click.ParamType):
 )  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of a task.")
 @click.option("--task-memory", type=Size(), default=0, help="Memory of one task, as 800M or 2G; 0: no limit.")
+@click.option(
+    "--task-output", type=Size(), default=0,
+    help="Bytes that one task may write into the data directory, as 20G; 0: half of what is free there at the start.",
+)  # fmt: skip
 @click.option("--task-seconds", type=click.FloatRange(0), default=0.0, help="Seconds of one task; 0: no limit.")
 @click.option("--file-size", type=Size(), default=0, help="Size of one file that a task writes; 0: no limit.")
 @click.option("--recycle-tasks", type=click.IntRange(0), default=0, help="Replace a child process after so many tasks.")

@@ -6,6 +6,7 @@ loads its own half, so that both load side by side; and so does one whose zygote
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 
 from ..errors import DafError
@@ -40,6 +41,7 @@ class Nursery:
             keys=settings.keys,
             roots=settings.roots,
             task_memory=settings.task_memory,
+            task_output=settings.task_output or max(1 << 20, shutil.disk_usage(self.data.path).free // 2),
             file_size=settings.file_size,
         )
 

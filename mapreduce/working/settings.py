@@ -29,6 +29,8 @@ class WorkerSettings:
         threads: threads that numeric libraries may use in a task, unless the environment says otherwise.
         task_memory: bytes of anonymous memory of one task, 0 for no limit; a job may ask for less.
         task_seconds: seconds of one task, 0 for no limit; a job may ask for less.
+        task_output: bytes that one task may write into the data directory, output and spills; 0 for half of what the
+            directory has free at the start.
         file_size: bytes of one file that a task writes, 0 for no limit.
         recycle_tasks: a slot's process is replaced after so many tasks, 0 for never.
         recycle_memory: ... and, between tasks, when it holds more anonymous bytes than this, 0 for never.
@@ -49,6 +51,7 @@ class WorkerSettings:
     threads: int = 1
     task_memory: int = 0
     task_seconds: float = 0.0
+    task_output: int = 0
     file_size: int = 0
     recycle_tasks: int = 0
     recycle_memory: int = 0
@@ -81,6 +84,7 @@ class SlotSettings(msgspec.Struct, frozen=True):
     keys: str = ""
     roots: tuple[str, ...] = ()
     task_memory: int = 0
+    task_output: int = 0
     file_size: int = 0
 
     def to_json(self) -> str:

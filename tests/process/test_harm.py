@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 
@@ -104,6 +105,36 @@ def test_a_file_beyond_the_limit_cannot_be_written(coordinator, worker, tmp_path
     worker(file_size=1 << 20)
     assert harm(coordinator, "write", size=2 << 20).type == "OSError"
     assert (tmp_path / "big").stat().st_size == 1 << 20
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_ten_gigabytes_of_output_are_refused_before_they_fill_the_disk(coordinator, worker, tmp_path, slots):
+    worker(slots=slots, task_output=300 << 20)
+    error = harm(coordinator, "yield", size=10 << 30)
+    assert (error.kind, error.type) == ("exception", "mapreduce.allowance.OutputTooLarge")
+    assert "more than 314572800 bytes" in error.message and "--task-output" in error.message
+    wait_until(lambda: used(tmp_path / "data") < 32 << 20)
+
+
+def test_unless_said_otherwise_one_task_gets_half_of_the_disk(worker, coordinator, tmp_path):
+    from mapreduce.working.nursery import Nursery
+    from mapreduce.working.settings import WorkerSettings
+
+    nursery = Nursery(WorkerSettings(connect=coordinator.endpoint, data_dir=tmp_path / "data"))
+    free = shutil.disk_usage(tmp_path).free
+    assert abs(nursery._slot_settings.task_output - free // 2) < free // 4
+    nursery.close()
+
+
+def test_threads_that_a_task_leaves_behind_keep_nobody(coordinator, worker):
+    process = worker()
+    assert harm(coordinator, "threads").type == "ValueError"
+    process.terminate()
+    assert process.wait(20) == 0
+
+
+def used(folder) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def test_a_full_disk_is_told_with_the_way_out(coordinator, worker):

@@ -9,6 +9,7 @@ import resource
 import stat
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -155,8 +156,14 @@ class Harm(Job):
 
     def map(self, split, ctx):
         if split == 3:
+            if self.how == "yield":
+                yield from self.without_end()
             getattr(self, f"do_{self.how}")()
         yield split, split
+
+    def without_end(self) -> Any:
+        for number in range(self.size >> 20):
+            yield number, np.full(1 << 17, number, np.float64)
 
     def finish(self, results, ctx):
         return sorted(key for key, _ in results)
@@ -200,6 +207,11 @@ class Harm(Job):
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
         print("child", child.pid, flush=True)
         os._exit(1)
+
+    def do_threads(self) -> None:
+        for daemon in (True, False):
+            threading.Thread(target=time.sleep, args=(600,), daemon=daemon).start()
+        raise ValueError("it left threads behind")
 
     def do_full(self) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
