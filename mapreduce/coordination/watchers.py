@@ -113,6 +113,7 @@ def update(view: JobView, peers: Peers, nodes: Mapping[str, m.Node]) -> m.Update
         owner=view.spec.owner,
         priority=view.spec.priority,
         bad=len(view.skipped),
+        diverged=view.diverged,
         skipped=tuple([m.Skipped(s.stage, s.index, outbound.error(s.error)) for s in view.skipped]) if ended else (),
     )
 

@@ -163,6 +163,7 @@ def result_of(update: Update, keep: Any = None, keys: Keys | None = None) -> Res
     outputs = tasks.outputs_of(reader, update.job, update.outputs)
     artifacts = [Artifact(Path(path), digest, size) for path, digest, size in files]
     metrics = {"seconds": update.elapsed, "stages": update.stage, "retries": update.retries}
+    metrics |= {"diverged": len(update.diverged)} if update.diverged else {}
     return Result(
         update.job, update.type, value, outputs, artifacts, dict(update.counters), metrics, (keep, cache),
         tuple([skipped(item.stage, item.index, item.error) for item in update.skipped]),

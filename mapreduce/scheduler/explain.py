@@ -20,7 +20,7 @@ def explain(s: State, job: Job, now: float) -> list[str]:
     """Sentences, most important first; never empty."""
     phase = job.open
     if job.ended or phase is None:
-        return [_ended(job), *_skipped(job)]
+        return [_ended(job), *_skipped(job), *_diverged(job)]
     lines = [_where(job, phase)]
     lines.extend(_blocked(s, job, now))
     if phase.ready and not job.blocked:
@@ -144,6 +144,15 @@ def _skipped(job: Job) -> list[str]:
     return lines + ([f"... and {len(skips) - SHOWN} more"] if len(skips) > SHOWN else [])
 
 
+def _diverged(job: Job) -> list[str]:
+    if not job.diverged:
+        return []
+    names = ", ".join(
+        f"{_NAME[Kind(kind)]} {index} of stage {stage}" for stage, kind, index in list(job.diverged)[:SHOWN]
+    )
+    return [f"not deterministic: {len(job.diverged)} tasks gave other bytes when they were run again ({names})"]
+
+
 def _troubles(job: Job) -> list[str]:
     lines = []
     for phase in job.phases():
@@ -159,6 +168,7 @@ def _troubles(job: Job) -> list[str]:
         others = f"; {len(charged) - 1} more had trouble" if len(charged) > 1 else ""
         lines.append(f"{_NAME[phase.kind]} {index} " + " and ".join(what) + others)
     lines.extend(_skipped(job))
+    lines.extend(_diverged(job))
     if job.rewinds:
         lines.append(f"started over {job.rewinds} times because nodes were lost with what it reads")
     return lines

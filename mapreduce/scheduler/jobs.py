@@ -82,6 +82,9 @@ class Job:
         self.totals: Counts = {}
         self.extra: Counts = {}  # of the last PLAN and of FINISH
         self.set_aside: list[Skip] = []  # of the stages before `stage`
+        self.diverged: dict[
+            tuple[int, int, int], None
+        ] = {}  # (stage, kind, index) that gave different bytes when run again
         self.fence, self.since = fence, fence if since is None else since
         self.retries = self.rewinds = 0
         self.blocked: dict[str, None] = {}  # nodes whose return the job waits for

@@ -86,7 +86,9 @@ class Phase:
         self.is_open = False
         self.requeued: list[int] = []
         self.charges: dict[int, Charge] = {}
-        self.redone: set[int] = set()  # tasks whose counters are counted already
+        self.redone: dict[
+            int, Output
+        ] = {}  # tasks whose counters are counted already: what was lost of them, where that is known
         self.backups: dict[int, int] = {}  # second attempts that run: index -> attempt
         self.retired: dict[int, int] = {}  # numbers above `attempts` that were given out once
         self.skipped: dict[int, TaskError] = {}  # tasks that were set aside, with their last errors
@@ -235,8 +237,8 @@ class Phase:
             self.move(index, TaskEvent.OPENED)
             self.ready += 1
         self.done -= 1
+        self.redone[index] = self.outputs[index] or NOTHING
         self.outputs[index] = None
-        self.redone.add(index)
         if index < self.cursor:
             heappush(self.requeued, index)
 

@@ -20,6 +20,9 @@ from .state import State
 from .table import JobEvent
 from .workers import Batch, Worker
 
+MOST_DIVERGED = 100
+"""Tasks of a job that are remembered for having given different bytes."""
+
 
 def submit(s: State, event: Submitted) -> None:
     """Admit a job, or say why not. A token that was seen before names the job it made."""
@@ -108,6 +111,8 @@ def tasks_done(s: State, worker: Worker, event: TasksDone) -> None:
         accepted.append((index, output))
         if event.counters and event.counters[nth] and index not in phase.redone:
             add_counts(counters, event.counters[nth] or {})
+        if phase.redone and (before := phase.redone.get(index, NOTHING)).blob is not None:
+            compare(s, phase, index, before, output)
         if phase.backups and index in phase.backups:
             s.drop_rival(phase, index)
     if batch is None:
@@ -128,12 +133,19 @@ def tasks_done(s: State, worker: Worker, event: TasksDone) -> None:
 def late(s: State, phase: Phase, index: int, output: Output) -> None:
     """A result that does not count: if the task is done, both must be the same bytes."""
     first = phase.outputs[index] if 0 <= index < phase.count and index not in phase.skipped else None
-    if (
-        first is not None
-        and (first.blob, first.sizes) != (output.blob, output.sizes)
-        and (first is not NOTHING or output.blob)
-    ):
-        s.out.append(Diverged(phase.id(index), first, output))
+    if first is not None:
+        compare(s, phase, index, first, output)
+
+
+def compare(s: State, phase: Phase, index: int, first: Output, second: Output) -> None:
+    """Two attempts of one task gave these: the same bytes, or the job type is not deterministic."""
+    if first.blob == second.blob and (first.blob is None or first.sizes == second.sizes):
+        return
+    task = phase.id(index)
+    diverged = s.jobs[phase.job].diverged
+    if len(diverged) < MOST_DIVERGED:
+        diverged[task[1:]] = None
+    s.out.append(Diverged(task, first, second))
 
 
 def commit(

@@ -52,6 +52,7 @@ class JobView:
     reason: str
     outputs: tuple[Output, ...]
     skipped: tuple[Skip, ...] = ()
+    diverged: tuple[tuple[int, int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,4 +176,5 @@ def view(job: Job, now: float) -> JobView:
         reason=job.reason,
         outputs=job.outputs,
         skipped=job.skipped(),
+        diverged=tuple(job.diverged),
     )

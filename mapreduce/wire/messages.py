@@ -390,7 +390,7 @@ class Skipped(Part):
 class Update(Message, tag="update"):
     """Where a job is. `outputs` (once it is done): the last stage's reduce outputs in partition order (None: empty),
     and the nodes that hold them. `bad` counts the splits that were set aside so far; once the job has ended, `skipped`
-    names them."""
+    names them. `diverged` are tasks (stage, kind, index) that gave other bytes when they were run again."""
 
     job: Count
     type: Name
@@ -417,6 +417,7 @@ class Update(Message, tag="update"):
     priority: int = 0
     bad: Count = 0
     skipped: tuple[Skipped, ...] = ()
+    diverged: tuple[tuple[Count, int, Count], ...] = ()
 
 
 class Forgotten(Message, tag="forgotten"):

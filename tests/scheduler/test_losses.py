@@ -459,3 +459,25 @@ def test_maps_that_must_run_again_without_their_splits_rewind():
     desk.do(ev.WorkerLeft("v", "killed"))
     desk.tick(after=2.0)
     assert desk.scheduler.snapshot(1).rewinds == 1
+
+
+def test_a_task_that_gives_other_bytes_when_it_runs_again_is_named():
+    """Its first output was lost, perhaps after a reduce had read it: the job type is not deterministic."""
+    desk = two(maps=2, reduces=2)
+    while desk.state() == "mapping":
+        worker = holder(desk, Kind.MAP)
+        desk.results(worker, [desk.take(worker, Kind.MAP)], sizes=(3, 3), node="n")
+    for _ in range(2):
+        desk.fail(holder(desk, REDUCE), REDUCE, LOST, ["n"])
+    assert desk.state() == "mapping"
+    worker = holder(desk, Kind.MAP)
+    desk.results(worker, [desk.take(worker, Kind.MAP)], sizes=(3, 3), node="m")
+    assert not desk.all(ev.Diverged), "the same bytes again"
+    worker = holder(desk, Kind.MAP)
+    task, attempt = desk.take(worker, Kind.MAP)
+    other = Output(Blob(b"other bytes 1234", 6), "m", (3, 3), 0, 1)
+    desk.do(ev.TasksDone(worker, 1, 0, 1, ((task.index, attempt, other),)))
+    assert [action.task for action in desk.all(ev.Diverged)] == [task]
+    assert desk.scheduler.snapshot(1).diverged == (tuple(map(int, task[1:])),)
+    (line,) = [line for line in desk.scheduler.explain(1, desk.now) if "not deterministic" in line]
+    assert f"map {task.index} of stage 0" in line

@@ -343,7 +343,7 @@ def counters_of_redone_tasks_count_again() -> Any:
     def make(original: Any) -> Any:
         def wrapped(self: Phase, index: int) -> None:
             original(self, index)
-            self.redone.discard(index)
+            self.redone.pop(index, None)
 
         return wrapped
 
