@@ -56,12 +56,9 @@ def result(done: Result, as_json: bool, quiet: bool) -> None:
     sys.stdout.flush()
     set_aside(done.skipped, brief=quiet)
     if done.metrics.get("diverged"):
-        text = (
-            f"warning: {done.metrics['diverged']:.0f} tasks gave other bytes when they were run again: another run may "
-        )
-        click.echo(
-            text + "end otherwise, for the job type is not deterministic (daf explain names the tasks)", err=True
-        )
+        text = f"warning: {done.metrics['diverged']:.0f} tasks gave other bytes when they were run again; another run "
+        text += "may end otherwise, for the job type is not deterministic (daf explain names the tasks)"
+        click.echo(text, err=True)
     if not quiet:
         for artifact in done.artifacts[:20]:
             click.echo(f"{artifact.path}  {size(artifact.size)}  sha256 {artifact.sha256[:16]}…", err=True)
