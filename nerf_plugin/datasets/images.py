@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from nerf_plugin.cameras import Camera, distort
-from nerf_plugin.datasets.model import DatasetError
+from nerf_plugin.datasets.errors import DatasetError
 from nerf_plugin.kernels import kernel
 
 FORMATS = ("PNG", "JPEG", "WEBP")
@@ -52,6 +52,12 @@ class Header:
     def upright_size(self) -> tuple[int, int]:
         """(width, height) after the EXIF orientation has been applied."""
         return (self.height, self.width) if self.orientation in (5, 6, 7, 8) else (self.width, self.height)
+
+
+def photos_in(folder: Path) -> list[Path]:
+    """The image files in a folder by name; not those in its subfolders, and none that is hidden."""
+    found = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    return sorted(path for path in found if path.is_file())
 
 
 def header(path: Path) -> Header:

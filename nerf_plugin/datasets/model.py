@@ -16,27 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from mapreduce import BadInput
 from nerf_plugin.cameras import Camera
+from nerf_plugin.datasets import images
+from nerf_plugin.datasets.errors import DatasetError
 
-
-class DatasetError(BadInput):
-    """Something is wrong with what the user brought. The message names file, frame and field and says what to do.
-
-    The parts are also there as attributes: `file` (str), `frame` (int index or None), `field` (str or None), `problem`,
-    `advice`.
-    """
-
-    def __init__(
-        self, file: Path | str, problem: str, advice: str, *, frame: int | None = None, field: str | None = None
-    ) -> None:
-        self.file, self.problem, self.advice, self.frame, self.field = str(file), problem, advice, frame, field
-        where = [str(file)]
-        if frame is not None:
-            where.append(f"frame {frame}")
-        if field:
-            where.append(field)
-        super().__init__(f"{', '.join(where)}: {problem}. {advice}")
+__all__ = ["Dataset", "DatasetError", "View"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +45,6 @@ class View:
 
         Raises DatasetError naming the file when it cannot be decoded.
         """
-        from nerf_plugin.datasets import images
-
         width, height = self.camera.width, self.camera.height
         reduced = self.lens is not None and width < self.lens.width and height < self.lens.height
         at_least = min(width, height) if reduced and self.mask is None else 0

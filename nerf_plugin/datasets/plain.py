@@ -20,21 +20,15 @@ import numpy as np
 from PIL import Image
 
 from nerf_plugin.datasets import images
-from nerf_plugin.datasets.model import DatasetError
+from nerf_plugin.datasets.errors import DatasetError
+from nerf_plugin.datasets.images import photos_in
+from nerf_plugin.datasets.poses import estimate_poses, load_pycolmap
 
 POSED = "-posed"
 LEAST = 8
 """With fewer photos there is no surface to be found, whatever their poses."""
 
 Say = Callable[[str], Any]
-
-
-def photos_in(folder: Path) -> list[Path]:
-    """The image files in a folder by name; not those in its subfolders, and none that is hidden."""
-    found = (
-        path for path in folder.iterdir() if path.suffix.lower() in images.SUFFIXES and not path.name.startswith(".")
-    )
-    return sorted(path for path in found if path.is_file())
 
 
 def place_of(photos: Path) -> Path:
@@ -62,8 +56,6 @@ def posed(photos: Path) -> Path:
 def check_photos(photos: Path) -> None:
     """Whether poses can be looked for at all: enough sound photos, pycolmap, a place to write to. Raises
     DatasetError."""
-    from nerf_plugin.datasets.poses import load_pycolmap
-
     files = photos_in(photos)
     if len(files) < LEAST:
         problem = f"holds {len(files)} photos without camera poses; at least {LEAST} are needed"
@@ -83,8 +75,6 @@ def make_posed(photos: Path, seed: int = 0, say: Say = lambda line: None) -> Pat
 
     `say` hears about each step. Raises DatasetError, which names the step that failed and what to try.
     """
-    from nerf_plugin.datasets.poses import estimate_poses
-
     if place_of(photos).exists():
         return posed(photos)
     check_photos(photos)

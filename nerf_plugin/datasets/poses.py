@@ -16,8 +16,8 @@ from typing import Any
 from PIL import Image
 
 from nerf_plugin.datasets import images
-from nerf_plugin.datasets.model import DatasetError
-from nerf_plugin.datasets.plain import photos_in
+from nerf_plugin.datasets.errors import DatasetError
+from nerf_plugin.datasets.images import photos_in
 
 MAX_SIDE, MAX_FEATURES, EXHAUSTIVE = 1600, 4096, 120
 
