@@ -156,6 +156,7 @@ class BlobStore:
     def __init__(self, root: Path):
         self.root = root
         self.pool = Pool(root)
+        self._text = str(root)
 
     def unit(self, job: int, stage: int, kind: int) -> Path:
         """The folder of one unit."""
@@ -163,6 +164,10 @@ class BlobStore:
 
     def path(self, job: int, stage: int, kind: int, digest: bytes) -> Path:
         return self.unit(job, stage, kind) / digest.hex()
+
+    def name(self, job: int, ref: Ref) -> str:
+        """The path of a blob, as text: each segment that a task reads asks for one."""
+        return f"{self._text}/{job}/{ref.stage}/{int(ref.kind)}/{ref.hash.hex()}"
 
     def writer(self, job: int, stage: int, kind: int, size: int = 0) -> BlobWriter:
         """A writer of a blob of about `size` bytes; 0: unknown."""
@@ -229,7 +234,7 @@ def _large(folder: Path) -> list[tuple[str, int]]:
     return found
 
 
-def map_file(path: Path, offset: int = 0, size: int | None = None) -> memoryview:
+def map_file(path: Path | str, offset: int = 0, size: int | None = None) -> memoryview:
     """A read-only view of a file's bytes [offset, offset + size), mapped. Raises FileNotFoundError; ValueError when it
     is too short."""
     fd = _open_named(path)
@@ -245,7 +250,7 @@ def map_file(path: Path, offset: int = 0, size: int | None = None) -> memoryview
         os.close(fd)
 
 
-def _open_named(path: Path) -> int:
+def _open_named(path: Path | str) -> int:
     """Open a file for reading by a name that it still has once it is open, for only then nobody overwrites it (see
     recycle.py)."""
     while True:
@@ -270,6 +275,14 @@ class Reader:
         self.host = host
         self.nodes: dict[str, Node] = dict(nodes)
         self._fetch = fetch
+        self._stores: dict[str, BlobStore] = {}
+
+    def _store_of(self, node: Node) -> BlobStore:
+        """The store of a node on this host."""
+        store = self._stores.get(node.directory)
+        if store is None:
+            store = self._stores[node.directory] = BlobStore(Path(node.directory))
+        return store
 
     def read(self, job: int, ref: Ref, offset: int = 0, size: int | None = None) -> memoryview:
         """Bytes [offset, offset + size) of a blob, read-only.
@@ -283,10 +296,11 @@ class Reader:
     def _find(self, job: int, ref: Ref, offset: int, size: int | None) -> memoryview:
         size = ref.size - offset if size is None else size
         node = self.nodes.get(ref.node)
-        own = self.store.path(job, ref.stage, ref.kind, ref.hash)
+        names = [self.store.name(job, ref)]
         local = node is None or node.host == self.host
-        path = own if node is None else BlobStore(Path(node.directory)).path(job, ref.stage, ref.kind, ref.hash)
-        for candidate in dict.fromkeys((own, path)) if local else (own,):
+        if local and node is not None:
+            names.append(self._store_of(node).name(job, ref))
+        for candidate in dict.fromkeys(names):
             try:
                 return map_file(candidate, offset, size)
             except FileNotFoundError:
@@ -296,7 +310,7 @@ class Reader:
             except ValueError as error:
                 raise BlobWrong(ref.node, str(error)) from error
         if local or self._fetch is None or node is None:
-            raise BlobLost(ref.node, f"{path} is not there")
+            raise BlobLost(ref.node, f"{names[-1]} is not there")
         return memoryview(self._fetch(node, job, ref, offset, size))
 
 

@@ -34,6 +34,9 @@ _ARRAY, _TUPLE, _SCALAR, _COMPLEX, _PATH = 1, 2, 3, 4, 5
 _KINDS = frozenset("biufcSUMm")
 _DTYPE = re.compile(r"[<>|][biufcSU][1-9]\d{0,8}|[<>][Mm]8(\[\d*[a-zA-Z]+\])?")
 _ZEROS = bytes(ALIGN)
+_BUFFER = 4096
+"""First bytes of a packer's buffer, which grows: the default of 256 KiB goes back to the system each time."""
+_small = msgpack.Packer(buf_size=_BUFFER)
 
 MAX_DEPTH = 64
 MAX_FRAMES = 1 << 20
@@ -67,13 +70,13 @@ def dumps(value: Any) -> list[Buffer]:
                 )
             array = np.ascontiguousarray(item)
             frames.append(memoryview(array.reshape(-1).view(np.uint8).data) if array.size else memoryview(b""))
-            return msgpack.ExtType(_ARRAY, msgpack.packb((item.dtype.str, item.shape, len(frames) - 1)))
+            return msgpack.ExtType(_ARRAY, _small.pack((item.dtype.str, item.shape, len(frames) - 1)))
         if isinstance(item, tuple):
             return msgpack.ExtType(_TUPLE, _pack(list(item), default))
         if isinstance(item, np.generic):
             if item.dtype.kind not in _KINDS:
                 raise Unsendable(f"a scalar of dtype {item.dtype} cannot be sent")
-            return msgpack.ExtType(_SCALAR, msgpack.packb((item.dtype.str, item.tobytes())))
+            return msgpack.ExtType(_SCALAR, _small.pack((item.dtype.str, item.tobytes())))
         if isinstance(item, complex):
             return msgpack.ExtType(_COMPLEX, struct.pack("<dd", item.real, item.imag))
         if isinstance(item, PurePath):
@@ -103,7 +106,7 @@ def dumps(value: Any) -> list[Buffer]:
 
 def _pack(value: Any, default: Any) -> bytes:
     try:
-        return msgpack.packb(value, default=default, strict_types=True)
+        return msgpack.Packer(default=default, strict_types=True, buf_size=_BUFFER).pack(value)
     except RecursionError as error:
         raise Unsendable(f"a value nested deeper than {MAX_DEPTH} levels cannot be sent") from error
     except ValueError as error:
