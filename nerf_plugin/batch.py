@@ -30,6 +30,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from mapreduce import BadInput, Context, DafError, History, Job, Outputs, Param, Stage, StageResult, check_output
 from nerf_plugin.job import Nerf
+from nerf_plugin.options import AvatarOptions
 from nerf_plugin.stages.surface import follow
 
 FAILED = "this face failed"
@@ -37,16 +38,13 @@ MILLISECONDS = "milliseconds"
 VERDICTS = (BadInput, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, AssertionError)
 """What the same task on the same data would raise again; other errors of `mapreduce` are never a verdict on a face."""
 
-SINGLE = ("dataset", "out", "start", "time_budget")
-"""Parameters of a single face that mean nothing for many."""
-
 Run = dict[str, Any]
 """One face at work, as plain data in the stage's state: name, path, the names of the methods of its stage (map,
 partition, reduce), base and parts (its partitions), index and state (of its own last stage)."""
 
 
 @dataclass
-class NerfBatch(Job):
+class NerfBatch(AvatarOptions, Job):
     """Make avatars of many captures side by side, as one job.
 
     Each capture gets a folder in OUT with the files that `daf run nerf` makes of it; OUT/batch.json says how each
@@ -58,20 +56,6 @@ class NerfBatch(Job):
     datasets: Annotated[list[Path], Param(min_length=1, description="captures, or folders of captures")]
     out: Annotated[Path, Param(description="folder for the results, one folder a capture")] = Path("avatars")
     together: Annotated[int, Param(ge=1, le=64, description="captures at work (and in memory) at a time")] = 4
-    preset: Annotated[Literal["draft", "standard", "fine"], Param(description="time against quality")] = "standard"
-    effort: Annotated[float, Param(gt=0, le=100, description="times the preset's rounds")] = 1.0
-    scale: Annotated[
-        float, Param(ge=0, le=1, description="of the photos' sides; 0: halved until none has over 1.1 megapixels")
-    ] = 0.0
-    exposure: Annotated[
-        Literal["auto", "on", "off"],
-        Param(description="even out the photos' exposure; auto: photos without masks only"),
-    ] = "auto"
-    faces: Annotated[int, Param(ge=100, le=10_000_000, description="most triangles of each mesh")] = 100_000
-    texture: Annotated[int, Param(ge=64, le=8192, description="texels along a side of each texture")] = 1024
-    resolution: Annotated[int, Param(ge=16, le=1024, description="cubes along the longest side of a surface")] = 256
-    turntable: Annotated[int, Param(ge=0, le=720, description="frames of each turntable; 0: none")] = 36
-    seed: Annotated[int, Param(ge=0, le=2**31 - 1, description="seed of all that is drawn, for each capture")] = 0
 
     # ----------------------------------------------------------------------------------------------------- the input
 
@@ -122,7 +106,7 @@ class NerfBatch(Job):
     def face(self, name: str, path: str | Path) -> Face:
         """The job of one face."""
         if name not in self.known:
-            options = {f.name: getattr(self, f.name) for f in fields(Nerf) if f.name not in SINGLE}
+            options = {f.name: getattr(self, f.name) for f in fields(AvatarOptions)}
             self.known[name] = Face(dataset=Path(path), out=self.out / name, **options)
         return self.known[name]
 

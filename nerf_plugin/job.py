@@ -15,11 +15,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
 from mapreduce import BadInput, Context, History, Job, Outputs, Param, Stage, StageResult, check_output
+from nerf_plugin.options import AvatarOptions
 from nerf_plugin.stages.evaluation import EvaluationStages
 from nerf_plugin.stages.surface import SurfaceStages, in_order
 from nerf_plugin.stages.training import TrainingStages
@@ -51,7 +52,7 @@ SHARES = {
 
 
 @dataclass
-class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
+class Nerf(TrainingStages, SurfaceStages, EvaluationStages, AvatarOptions, Job):
     """Turn photos into a radiance field and a textured 3D avatar.
 
     The camera poses of plain photos are found first (with the extra `poses`) and kept beside them, in PHOTOS-posed.
@@ -62,24 +63,10 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, Job):
 
     dataset: Annotated[Path, Param(description="folder of the capture, or its transforms.json")]
     out: Annotated[Path, Param(description="folder for the results")] = Path("avatar")
-    preset: Annotated[Literal["draft", "standard", "fine"], Param(description="time against quality")] = "standard"
-    effort: Annotated[float, Param(gt=0, le=100, description="times the preset's rounds")] = 1.0
     time_budget: Annotated[
         str, Param(description="let training end in so much time (90, 60s, 5m); results then depend on the machine")
     ] = ""
     start: Annotated[Path | None, Param(description="a field.daf of this capture to go on training from")] = None
-    scale: Annotated[
-        float, Param(ge=0, le=1, description="of the photos' sides; 0: halved until none has over 1.1 megapixels")
-    ] = 0.0
-    exposure: Annotated[
-        Literal["auto", "on", "off"],
-        Param(description="even out the photos' exposure; auto: photos without masks only"),
-    ] = "auto"
-    faces: Annotated[int, Param(ge=100, le=10_000_000, description="most triangles of the mesh")] = 100_000
-    texture: Annotated[int, Param(ge=64, le=8192, description="texels along a side of the texture")] = 1024
-    resolution: Annotated[int, Param(ge=16, le=1024, description="cubes along the longest side of the surface")] = 256
-    turntable: Annotated[int, Param(ge=0, le=720, description="frames of the turntable; 0: none")] = 36
-    seed: Annotated[int, Param(ge=0, le=2**31 - 1, description="seed of all that is drawn")] = 0
 
     # ----------------------------------------------------------------------------------------------------- the input
 

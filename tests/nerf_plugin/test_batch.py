@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,10 +17,12 @@ import pytest
 from PIL import Image
 
 from mapreduce import BadInput, params, run
-from nerf_plugin.batch import SINGLE, NerfBatch
+from mapreduce.engines.cluster import ClusterEngine
+from nerf_plugin.batch import NerfBatch
 from nerf_plugin.job import Nerf
 from tests.nerf_plugin.captures import ball
 
+ROOT = Path(__file__).parents[2]
 TINY: dict[str, Any] = {
     "preset": "draft",
     "effort": 0.03,
@@ -80,6 +86,35 @@ def test_the_same_files_however_many_are_at_work_on_any_engine(batch: Any, faces
         return {name: {key: value for key, value in row.items() if key != "seconds"} for name, row in rows.items()}
 
     assert lasting(other.value) == lasting(result.value)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The endpoint of a coordinator with two workers that believe to be on two hosts."""
+    folder = tmp_path_factory.mktemp("cluster")
+    environ = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "mapreduce.coordinator", "--bind", "tcp://127.0.0.1:0", "--announce"]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, env=environ, cwd=folder)]
+    assert processes[0].stdout is not None
+    endpoint = json.loads(processes[0].stdout.readline())["endpoint"]
+    for name in ("earth", "mars"):
+        options = ["--slots", "1", "--name", name, "--host", name, "--data-dir", str(folder / name)]
+        command = [sys.executable, "-c", "from mapreduce.cli.worker import main; main()", endpoint, *options]
+        processes.append(subprocess.Popen(command, env=environ, cwd=folder))
+    yield endpoint
+    for process in reversed(processes):
+        process.terminate()
+    assert [process.wait(30) for process in processes] == [0, 0, 0]
+    processes[0].stdout.close()
+
+
+def test_a_cluster_gives_the_same_files_and_rows(batch: Any, cluster: str, faces: Path, tmp_path: Path) -> None:
+    result, _, out = batch
+    few = ("anna", "eve", "fog")
+    other = ClusterEngine(cluster).run(NerfBatch([faces / name for name in few], tmp_path / "out", **TINY))
+    for name in few:
+        assert hashes(other, tmp_path / "out" / name) == hashes(result, out / name)
+        assert {**other.value[name], "seconds": 0} == {**result.value[name], "seconds": 0}
 
 
 def test_what_cannot_be_made_is_reported_and_leaves_nothing(batch: Any) -> None:
@@ -171,6 +206,7 @@ def test_the_batch_takes_what_the_single_job_takes() -> None:
     def options(cls: Any) -> dict[str, Any]:
         return {field.name: (params.describe(field.type), field.default) for field in params.fields(cls)}
 
-    wanted = {name: option for name, option in options(Nerf).items() if name not in SINGLE}
+    single = ("dataset", "out", "start", "time_budget")
+    wanted = {name: option for name, option in options(Nerf).items() if name not in single}
     found = {name: option for name, option in options(NerfBatch).items() if name not in ("datasets", "out", "together")}
     assert found == wanted
