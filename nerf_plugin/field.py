@@ -162,7 +162,7 @@ class Field:
         work, corner = marching.scratch()
         none, rows = np.zeros(0, np.float32), self._bits()
         marching.march(
-            rows, none, np.zeros(0, np.uint8), grid.table, grid.shape, grid.first, grid.present, grid.occupied,
+            rows, none, np.zeros(0, np.uint64), grid.table, grid.shape, grid.first, grid.present, grid.occupied,
             grid.box, rays.reshape(-1), none, back.reshape(-1), none, count, -1, step,
             self.density * grid.voxel * step, self.shift, 0.0, 0.0, 0.0, 1e-4, False, out, work, corner,
         )  # fmt: skip

@@ -194,8 +194,12 @@ def pack(row: np.ndarray) -> list[int]:
         for lane in lanes:
             packed[lane] = int(np.clip(np.rint(float(row[lane]) * 2.0 ** (6 - exponent)), -127, 127))
         packed[where] = exponent
-    half = int(np.float16(row[4]).view(np.uint16))
-    packed[12] = min(247, (half + 64) // 128) - 128
+    fraction, exponent = np.frexp(float(row[4]))
+    if row[4] < 2.0**-14:
+        code = int(np.floor(float(row[4]) * 2.0**17 + 0.5))
+    else:
+        code = (int(exponent) + 14) * 8 + int(np.floor((2 * fraction - 1) * 8 + 0.5))
+    packed[12] = min(247, code) - 128
     return packed
 
 
@@ -205,7 +209,8 @@ def unpack(packed: np.ndarray) -> np.ndarray:
     row[0] = float(packed[0]) * 2.0 ** (int(packed[4]) - 6)
     for lane in COLORS:
         row[lane] = float(packed[lane]) * 2.0 ** (int(packed[8]) - 6)
-    row[4] = float(np.uint16((int(packed[12]) + 128) * 128).view(np.float16))
+    code = int(packed[12]) + 128
+    row[4] = code * 2.0**-17 if code < 8 else (1 + code % 8 / 8) * 2.0 ** (code // 8 - 15)
     row[8] = 1
     return row
 

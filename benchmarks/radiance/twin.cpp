@@ -103,7 +103,7 @@ struct Figures {
     int64_t alive, steps;
 };
 
-extern "C" void march(const uint16_t* rows, float* grads, uint8_t* touched, const Grid* grid, const float* rays,
+extern "C" void march(const uint16_t* rows, float* grads, uint64_t* touched, const Grid* grid, const float* rays,
                       const float* target, const float* back, int count, int seed, float step, float scale,
                       float shift, float lambda_a, float lambda_p, float lambda_d, float stop, int train, float* out,
                       Figures* figures) {
@@ -163,7 +163,7 @@ extern "C" void march(const uint16_t* rows, float* grads, uint8_t* touched, cons
                     s.corner[n * 8 + c] = row;
                     __builtin_prefetch(rows + row * 16);
                     if (train) {
-                        touched[other] = 1;
+                        touched[other] |= 1ull << (row - g.first[other]);
                         __builtin_prefetch(grads + row * 16);
                     }
                 }

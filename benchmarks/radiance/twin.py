@@ -146,7 +146,7 @@ def _buffers(work: Work) -> tuple[Any, ...]:
     grid, rows = work.field.grid, np.ascontiguousarray(work.field.rows, np.float16).view(np.uint16).reshape(-1)
     back = np.ones(work.count * 3, np.float32)
     out = np.empty(work.count * 5, np.float32)
-    return grid, rows, np.zeros(rows.size, np.float32), np.zeros(len(grid.places), np.uint8), back, out
+    return grid, rows, np.zeros(rows.size, np.float32), np.zeros(len(grid.places), np.uint64), back, out
 
 
 def check(first: tuple[int, np.ndarray, np.ndarray], second: tuple[int, np.ndarray, np.ndarray]) -> float:

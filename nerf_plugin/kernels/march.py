@@ -97,10 +97,10 @@ def march(rows, grads, touched, table, bricks, first, present, occupied, box, ra
           seed, step, scale, shift, lambda_a, lambda_p, lambda_d, stop, train, out, work, corner):  # fmt: skip
     """Render `count` rays and, if `train`, add the loss gradients to `grads`.
 
-    rows: (N*16,) uint16, bits of halves. grads: (N*16,) float32. touched: (B,) uint8, set for bricks with a gradient.
-    table: (nx+1, ny+1, nz+1) int32, flat; bricks: (3,) its first three extents less one. first: (B,) int32, present,
-    occupied: (B,) uint64. box: (6,) float32, lower and upper corner of what is alive. rays: (count*6,) float32 origin
-    and unit direction.
+    rows: (N*16,) uint16, bits of halves. grads: (N*16,) float32. touched: (B,) uint64, bits set for the rows of a brick
+    that got a gradient. table: (nx+1, ny+1, nz+1) int32, flat; bricks: (3,) its first three extents less one. first:
+    (B,) int32, present, occupied: (B,) uint64. box: (6,) float32, lower and upper corner of what is alive. rays:
+    (count*6,) float32 origin and unit direction.
     target: (count*4,) float32 premultiplied colour and alpha. back, back_grad: (count*3,) float32, colour behind the
     grid and the loss gradient by it. seed: of the jitter of the first sample; negative for none (half a step).
     out: (count*5,) float32 colour, alpha, distance in voxels at which T falls to 1/2 (0 if it never does).
@@ -193,11 +193,12 @@ def march(rows, grads, touched, table, bricks, first, present, occupied, box, ra
                     other = table[(jx >> 2) * s0 + (jy >> 2) * s1 + (jz >> 2)]
                     bit = ((jx & 3) << 4) | ((jy & 3) << 2) | (jz & 3)
                     before = present[other] & ((np.uint64(1) << np.uint64(bit)) - np.uint64(1))
-                    row = first[other] + popcount(before)
+                    place = popcount(before)
+                    row = first[other] + place
                     corner[n * 8 + c] = row
                     prefetch(rows, row * 16)
                     if train:
-                        touched[other] = 1
+                        touched[other] |= np.uint64(1) << np.uint64(place)
                         prefetch(grads, row * 16)
                 n += 1
             if n == chunk:

@@ -39,7 +39,6 @@ from nerf_plugin.kernels.simd import (
     vmul,
     vpeak,
     vset,
-    vspread,
     vstore,
 )
 
@@ -47,73 +46,81 @@ TINIEST = -100
 """Least exponent of a packed gradient."""
 
 
-@kernel
-def mark_touched(grads, touched, first, present, start, stop, words):
-    """words[b - start] gets a bit for each row of brick b that was touched: its lane 8 (trilinear weight) is positive.
+def _lanes(*which: int) -> np.ndarray:
+    return np.array([lane in which for lane in range(16)], np.float32)
 
-    Returns how many rows that are. words: (stop - start,) uint64.
-    """
+
+DENSITY, COLORS = _lanes(0), _lanes(*(lane for lane in range(16) if lane % 4))
+WEIGHT, ONCE = _lanes(4), _lanes(8)
+
+
+@kernel
+def count_touched(touched, start, stop):
+    """At most so many rows of bricks start..stop have a gradient."""
     n = 0
     for b in range(start, stop):
-        word = np.uint64(0)
-        if touched[b]:
-            base = np.int64(first[b])
-            for i in range(popcount(present[b])):
-                if grads[(base + i) * 16 + 8] > 0:
-                    word |= np.uint64(1) << np.uint64(i)
-                    n += 1
-        words[b - start] = word
+        n += popcount(touched[b])
     return n
 
 
 @kernel
-def pack(grads, touched, first, start, words, packed):
-    """Moves the rows that `words` names out of `grads` (N*16,) float32, leaving zeros and their bricks untouched.
+def short_float(x):
+    """The eight bits of a rendering weight: five of exponent (bias 15), three of fraction; nearest, ties upwards."""
+    if x < np.float32(2.0**-14):
+        return np.int64(x * np.float32(2.0**17) + np.float32(0.5))
+    return min(((bits(x) + (1 << 19)) >> 20) - ((127 - 15) << 3), 247)
 
-    start: number of the brick of words[0]. packed: (n*16,) int8; n as `mark_touched` says.
+
+@kernel
+def long_float(code):
+    """The float32 that eight bits of `short_float` stand for."""
+    if code < 8:
+        return np.float32(code) * np.float32(2.0**-17)
+    return power((code >> 3) - 15) * (np.float32(1.0) + np.float32(code & 7) * np.float32(0.125))
+
+
+@kernel
+def pack(grads, touched, first, start, stop, words, packed):
+    """Moves the rows of bricks start..stop that have a gradient (a positive lane 8: trilinear weight) out of `grads`
+    (N*16,) float32, leaving zeros there and in `touched`, (B,) uint64, whose bits say where to look.
+
+    words: (stop - start,) uint64, which rows of each brick are packed. packed: (n*16,) int8, n as `count_touched` says.
+    Returns how many rows are packed.
     """
-    f = np.float32
-    lanes = np.zeros(32, np.float32)
-    for i in range(16):
-        lanes[i] = f(1.0) if i % 4 else f(0.0)
-    lanes[16] = f(1.0)
-    colors, density, zero = vload(lanes, 0), vload(lanes, 16), vset(f(0.0))
-    half, note = np.zeros(16, np.uint16), np.zeros(16, np.float32)
+    colors, density, zero = vload(COLORS, 0), vload(DENSITY, 0), vset(np.float32(0.0))
     n = 0
-    for w in range(len(words)):
-        word = words[w]
-        if word == np.uint64(0):
-            continue
-        touched[start + w] = 0
-        base = np.int64(first[start + w])
+    for b in range(start, stop):
+        word, kept = touched[b], np.uint64(0)
+        base = np.int64(first[b])
         while word != np.uint64(0):
             o = (base + lowest(word)) * 16
-            word &= word - np.uint64(1)
+            bit = word & (np.uint64(0) - word)
+            word ^= bit
+            if grads[o + 8] <= 0:
+                continue
+            kept |= bit
             row = vload(grads, o)
-            e = max(TINIEST, (bits(vpeak(vmul(row, density))) >> 23) - 127)
+            e = max(TINIEST, (bits(abs(grads[o])) >> 23) - 127)
             c = max(TINIEST, (bits(vpeak(vmul(row, colors))) >> 23) - 127)
-            scale = vfmas(density, power(6 - e), vmul(colors, vset(power(6 - c))))
-            note[0] = grads[o + 4]
-            hstore(half, 0, vload(note, 0))
-            bstore(packed, n * 16, vmul(row, scale))
+            weight = short_float(grads[o + 4])
+            bstore(packed, n * 16, vmul(row, vfmas(density, power(6 - e), vmul(colors, vset(power(6 - c))))))
             packed[n * 16 + 4] = e
             packed[n * 16 + 8] = c
-            packed[n * 16 + 12] = np.int8(min(247, (np.int64(half[0]) + 64) >> 7) - 128)
+            packed[n * 16 + 12] = weight - 128
             vstore(grads, o, zero)
             n += 1
+        touched[b] = 0
+        words[b - start] = kept
+    return n
 
 
 @kernel
 def merge(total, first, start, words, packed):
     """Adds a packet to `total` (M*16,) float32, whose first row is that of brick `start`. Lane 8 counts packets."""
-    f = np.float32
-    lanes = np.zeros(48, np.float32)
-    for i in range(16):
-        lanes[i] = f(1.0) if i % 4 else f(0.0)
-    lanes[16] = f(1.0)
-    lanes[32 + 8] = f(1.0)
-    colors, density, once = vload(lanes, 0), vload(lanes, 16), vload(lanes, 32)
-    half, note = np.zeros(16, np.uint16), np.zeros(16, np.float32)
+    weights = np.empty(256, np.float32)
+    for code in range(256):
+        weights[code] = long_float(code)
+    colors, density, once, weigh = vload(COLORS, 0), vload(DENSITY, 0), vload(ONCE, 0), vload(WEIGHT, 0)
     n = 0
     for w in range(len(words)):
         word = words[w]
@@ -123,10 +130,8 @@ def merge(total, first, start, words, packed):
             word &= word - np.uint64(1)
             e, c = np.int64(packed[n * 16 + 4]), np.int64(packed[n * 16 + 8])
             scale = vfmas(density, power(e - 6), vmul(colors, vset(power(c - 6))))
-            half[0] = (np.int64(packed[n * 16 + 12]) + 128) << 7
-            vstore(note, 0, hload(half, 0))
-            vstore(total, o, vfma(bload(packed, n * 16), scale, vadd(vload(total, o), once)))
-            total[o + 4] += note[0]
+            sum = vfmas(weigh, weights[np.int64(packed[n * 16 + 12]) + 128], vadd(vload(total, o), once))
+            vstore(total, o, vfma(bload(packed, n * 16), scale, sum))
             n += 1
 
 
@@ -138,27 +143,25 @@ def step(old, total, rate_sigma, rate_color, rate_sh, beta, new):
     rate_color for degree-1 coefficients.
     """
     f = np.float32
-    lane, row = np.zeros(20, np.float32), np.zeros(16, np.float32)
-    for i in range(16):
-        lane[i] = f(1.0) if i < 4 else (f(0.0) if i % 4 == 0 else f(rate_sh))
-    which = vload(lane, 0)
+    lanes, row = np.zeros(16, np.float32), np.zeros(16, np.float32)
+    for i in range(1, 16):
+        lanes[i] = f(rate_color) * COLORS[i] * (f(1.0) if i < 4 else f(rate_sh))
+    density, colors = vload(DENSITY, 0), vload(lanes, 0)
     keep, fresh = f(beta), f(1.0 - beta)
     for o in range(0, len(old), 16):
         if total[o + 8] == f(0.0):
             hstore(new, o, hload(old, o))
             continue
-        vstore(row, 0, hload(old, o))
+        before = hload(old, o)
+        vstore(row, 0, before)
         g, r, gr, bl = total[o], total[o + 1], total[o + 2], total[o + 3]
         gs, gc = g * g, (r * r + gr * gr + bl * bl) * f(1.0 / 3.0)
         vs, vc = row[4] * row[4], row[8] * row[8]
         vs = np.sqrt(gs if vs == f(0.0) else keep * vs + fresh * gs)
         vc = np.sqrt(gc if vc == f(0.0) else keep * vc + fresh * gc)
-        lane[16] = -f(rate_sigma) / (vs + f(1e-8))
-        lane[17] = -f(rate_color) / (vc + f(1e-8))
-        lane[18] = lane[17]
-        lane[19] = lane[17]
         weight = row[12] + total[o + 4]
-        vstore(row, 0, vfma(vmul(vspread(lane, 16), which), vload(total, o), vload(row, 0)))
+        rate = vfmas(density, -f(rate_sigma) / (vs + f(1e-8)), vmul(colors, vset(f(-1.0) / (vc + f(1e-8)))))
+        vstore(row, 0, vfma(rate, vload(total, o), before))
         row[4] = vs
         row[8] = vc
         row[12] = weight

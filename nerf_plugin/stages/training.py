@@ -90,13 +90,18 @@ class TrainingStages:
 
     def plan_rows(self, last: StageResult) -> Stage:
         """Fill the new grid's rows, from the old ones where there are any."""
+        from nerf_plugin.grid import Grid
+        from nerf_plugin.training.tasks import parts_of
+
         shared = {"views": last.shared["views"], "grid": last.outputs}
         for name in ("grid", "rows"):
             if name in last.shared:
                 shared[f"old {name}"] = last.shared[name]
-        state = self.note_round(last) | {"phase": "rows"}
-        parts = self.learned
-        return Stage(range(parts), "rows", map=self.fill_rows, reduces=parts, shared=shared, state=state)
+        [(_, plain)] = last.outputs
+        parts = parts_of(self.settings, Grid.from_plain(plain["grid"]).rows)
+        state = self.note_round(last) | {"phase": "rows", "parts": parts}
+        count = self.learned(state)
+        return Stage(range(count), "rows", map=self.fill_rows, reduces=count, shared=shared, state=state)
 
     def plan_round(self, last: StageResult) -> Stage:
         """One optimiser step."""
@@ -108,15 +113,14 @@ class TrainingStages:
             f"round {number + 1} of {self.run_of(state).rounds}",
             map=self.trace,
             reduce=self.step,
-            reduces=self.learned,
+            reduces=self.learned(state),
             shared=shared,
             state=state,
         )
 
-    @property
-    def learned(self) -> int:
+    def learned(self, state: dict[str, Any]) -> int:
         """Partitions of a round's outputs."""
-        return self.settings.parts + (self.settings.shells > 0 or self.settings.exposure)
+        return int(state["parts"]) + (self.settings.shells > 0 or self.settings.exposure)
 
     def note_round(self, last: StageResult) -> dict[str, Any]:
         """The state after `last`: the next round's number, a point on the training curve, and the rounds that the
@@ -144,12 +148,16 @@ class TrainingStages:
     _noted: tuple[StageResult, dict[str, Any]] | None = None
 
     def run_of(self, state: dict[str, Any]) -> Settings:
-        """The settings of the run that `state` is part of: with a budget, its numbers of rounds are the state's."""
+        """The settings of the run that `state` is part of: the level's ranges are the state's, and with a budget its
+        numbers of rounds."""
+        settings = self.settings
+        if "parts" in state:
+            settings = replace(settings, parts=state["parts"])
         if "levels" not in state:
-            return self.settings
+            return settings
         from nerf_plugin.training import Level
 
-        return replace(self.settings, levels=tuple(Level(*level) for level in state["levels"]))
+        return replace(settings, levels=tuple(Level(*level) for level in state["levels"]))
 
     def trained(self, rounds: int, state: dict[str, Any]) -> float:
         """Which part of the training's rays the first `rounds` rounds trace."""
@@ -219,10 +227,11 @@ class TrainingStages:
         from nerf_plugin.training import resample
 
         box, grid = self.grid(ctx, "grid", -1)
-        if part == self.settings.parts:
+        parts = ctx.state["parts"]
+        if part == parts:
             yield part, self.first_outside(box, ctx)
             return
-        start, stop, row, end = grid.ranges(self.settings.parts)[part]
+        start, stop, row, end = grid.ranges(parts)[part]
         if "old grid" not in ctx.shared and self.start is not None:
             yield part, resample(self.start_field.grid, self.start_field.rows, grid, start, stop)
             return
@@ -236,7 +245,7 @@ class TrainingStages:
         """What a level begins with of what is learned beside the grid."""
         from nerf_plugin.training import outside
 
-        old = outside_of(ctx, "old rows", self.settings.parts) if "old rows" in ctx.shared else None
+        old = outside_of(ctx, "old rows") if "old rows" in ctx.shared else None
         if old is not None:
             return outside.next_level(self.settings, ctx.state["level"], old)
         views = dict(ctx.shared["views"])
@@ -248,13 +257,14 @@ class TrainingStages:
         from nerf_plugin.training import Scratch, map_task, plan
 
         number, count = self.round_of(ctx)
-        now = plan(self.run_of(ctx.state), number, count)
+        settings = self.run_of(ctx.state)
+        now = plan(settings, number, count)
         box, grid = self.grid(ctx, "grid", now.level)
         shard = ctx.cached(f"shard {task}", partial(_shard, ctx.shared["views"], task, count))
-        rows = ctx.cached("rows", partial(join_rows, ctx, "rows"), scope="stage")
         scratch = ctx.cached("scratch", Scratch)
-        outside = ctx.cached("outside", partial(outside_of, ctx, "rows", self.settings.parts), scope="stage")
-        packets, figures = map_task(self.settings, now, task, box, grid, rows, shard, scratch, outside)
+        rows = ctx.cached("rows", lambda: scratch.join(ranges_of(ctx, "rows")), scope="stage")
+        outside = ctx.cached("outside", partial(outside_of, ctx, "rows"), scope="stage")
+        packets, figures = map_task(settings, now, task, box, grid, rows, shard, scratch, outside)
         ctx.count("rays", figures["rays"])
         ctx.count("samples", figures["alive"])
         ctx.count("squared error", round(figures["loss"] / LOSS_UNIT))
@@ -265,15 +275,16 @@ class TrainingStages:
         from nerf_plugin.training import outside, plan, reduce_task
 
         number, count = self.round_of(ctx)
-        now = plan(self.run_of(ctx.state), number, count)
-        if part == self.settings.parts:
-            state = outside_of(ctx, "rows", part)
+        settings = self.run_of(ctx.state)
+        now = plan(settings, number, count)
+        if part == settings.parts:
+            state = outside_of(ctx, "rows")
             assert state is not None
-            yield part, outside.step(self.settings, now, state, packets)
+            yield part, outside.step(settings, now, state, packets)
             return
         _, grid = self.grid(ctx, "grid", now.level)
         [(_, rows)] = ctx.shared["rows"].partition(part)
-        yield part, reduce_task(self.settings, now, grid, part, rows, list(packets))
+        yield part, reduce_task(settings, now, grid, part, rows, list(packets))
 
     def round_of(self, ctx: Context) -> tuple[int, int]:
         """(round, number of photos) of the stage at hand."""
@@ -297,7 +308,7 @@ class TrainingStages:
 
         def load() -> Field:
             box, grid = self.grid(ctx, "grid", -1)
-            outside = outside_of(ctx, "rows", self.settings.parts)
+            outside = outside_of(ctx, "rows")
             return make_field(self.settings, box, grid, join_rows(ctx, "rows"), outside)
 
         return ctx.cached("field", load)  # type: ignore[no-any-return]
@@ -311,14 +322,20 @@ def join_rows(ctx: Context, name: str) -> np.ndarray:
     """(N, 16) float16: all ranges of rows in one array."""
     import numpy as np
 
-    shared: Outputs = ctx.shared[name]
-    return np.concatenate([rows for _, rows in shared if not isinstance(rows, dict)])
+    return np.concatenate(ranges_of(ctx, name))
 
 
-def outside_of(ctx: Context, name: str, parts: int) -> dict[str, np.ndarray] | None:
-    """What is learned beside the rows `name`, in their last partition but for the first `parts`; None: nothing is."""
+def ranges_of(ctx: Context, name: str) -> list[np.ndarray]:
+    """The ranges of rows `name`, (n, 16) float16 each."""
     shared: Outputs = ctx.shared[name]
-    return next((value for _, value in shared.partition(parts)), None) if shared.partitions > parts else None
+    return [rows for _, rows in shared if not isinstance(rows, dict)]
+
+
+def outside_of(ctx: Context, name: str) -> dict[str, np.ndarray] | None:
+    """What is learned beside the rows `name`, in their last partition; None: nothing is."""
+    shared: Outputs = ctx.shared[name]
+    [(_, last)] = shared.partition(shared.partitions - 1)
+    return last if isinstance(last, dict) else None
 
 
 def plain_levels(levels: Iterable[Any]) -> list[list[int]]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from mapreduce import BadInput
 from nerf_plugin.field import Field
 from nerf_plugin.grid import EDGE, Grid, lattice
 from nerf_plugin.kernels.lattice import carve, count_seen, interpolate
@@ -77,7 +78,7 @@ def initial(
 ) -> tuple[np.ndarray, Grid, np.ndarray]:
     """Box (2, 3) float64, grid and rows (N, 16) float16 to begin with.
 
-    bounds: (2, 3) world box that holds the subject. Raises ValueError when the masks leave nothing of it.
+    bounds: (2, 3) world box that holds the subject. Raises BadInput when the photos leave nothing of it.
     """
     bounds = np.asarray(bounds, np.float64)
     masked = not all(view["opaque"] for view in views)
@@ -87,9 +88,14 @@ def initial(
     lo, voxel, bricks = lattice(bounds[0], bounds[1], settings.hull_resolution)
     found = np.argwhere(first_voxels(views, lo, voxel, [EDGE * b for b in bricks]))
     if len(found) == 0:
-        raise ValueError(
-            "the masks of the views have no point of the bounding box in common: are the poses right, and in the frame "
-            "of the box? `daf nerf check` shows where views disagree"
+        raise BadInput(
+            "the masks of the photos have no point of the bounding box in common, so there is nothing to learn: the "
+            "poses are wrong or in another frame than the box, or some masks are. `daf nerf check CAPTURE` shows which "
+            "photos disagree; leave those out, or correct their poses or masks"
+            if masked
+            else f"no point of the bounding box is seen by {min(settings.seen_by, len(views))} photos, so there is "
+            "nothing to learn: the poses are wrong, or in another frame than the box. `daf nerf check CAPTURE` shows "
+            "where the cameras are"
         )
     box = np.stack([lo + (found.min(0) - 1.5) * voxel, lo + (found.max(0) + 1.5) * voxel])
     box = np.stack([np.maximum(box[0], bounds[0]), np.minimum(box[1], bounds[1])])

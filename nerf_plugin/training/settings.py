@@ -24,7 +24,7 @@ class Settings:
     """Everything that decides a training run, apart from the photos.
 
     levels: coarse to fine; a level that repeats the resolution before it prunes and goes on. tasks: map tasks of a
-        round (logical shards: fixed by the job, never by the number of workers). parts: reduce tasks of a round.
+        round (logical shards: fixed by the job, never by the number of workers). parts: most reduce tasks of a round.
     step: distance of samples in voxels. stop: transmittance at which a ray ends.
     rate_sigma, rate_color: learning rates of raw density and raw colour; rate_sh: of degree-1 harmonics, relative to
         colour, and rate_sh_early before the fraction sh_start of all rays is traced: colours that may depend on the

@@ -25,6 +25,9 @@ from nerf_plugin.training.schedule import RoundPlan, rung
 from nerf_plugin.training.settings import Settings
 from nerf_plugin.training.views import draw, rung_camera
 
+PART_ROWS = 32768
+"""A range has no fewer rows, unless there are no more."""
+
 Packet = dict[str, np.ndarray]
 """Gradients of one range of bricks (see `kernels.update`): touched (bricks,) uint64, packed (n*16,) int8."""
 
@@ -35,6 +38,7 @@ class Scratch:
     def __init__(self) -> None:
         self.work, self.corner = marching.scratch()
         self._grads = np.zeros(0, np.float32)
+        self._rows = np.zeros((0, 16), np.float16)
         self._clean = True
 
     def gradients(self, rows: int) -> np.ndarray:
@@ -47,9 +51,22 @@ class Scratch:
         self._clean = False
         return self._grads[:size]
 
+    def join(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        """(N, 16) float16: all ranges of rows in one array, which is good until the next call."""
+        count = sum(map(len, parts))
+        if len(self._rows) < count:
+            self._rows = np.empty((count, 16), np.float16)
+        return np.concatenate(parts, out=self._rows[:count])
+
     def clean(self) -> None:
         """The borrowed gradients are zeros again."""
         self._clean = True
+
+
+def parts_of(settings: Settings, rows: int) -> int:
+    """Ranges that so many rows are cut into: `settings.parts`, but fewer where a task would hardly have work. They
+    decide who computes what, not what comes out."""
+    return max(1, min(settings.parts, rows // PART_ROWS))
 
 
 def density(settings: Settings, box: np.ndarray) -> float:
@@ -100,7 +117,7 @@ def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, gr
     rays, target, spans = gather_rays(settings, plan, task, grid, views)
     count = len(target) // 4
     grads = scratch.gradients(grid.rows)
-    touched = np.zeros(len(grid.places), np.uint8)
+    touched = np.zeros(len(grid.places), np.uint64)
     back, pull = np.ones(count * 3, np.float32), np.empty(count * 3, np.float32)
     if outside is not None:
         photo = outer.aim(outside, spans, target)
@@ -117,10 +134,9 @@ def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, gr
     packets = []
     for start, stop, _, _ in grid.ranges(settings.parts):
         words = np.empty(stop - start, np.uint64)
-        n = update.mark_touched(grads, touched, grid.first, grid.present, start, stop, words)
-        packed = np.empty(n * 16, np.int8)
-        update.pack(grads, touched, grid.first, start, words, packed)
-        packets.append({"touched": words, "packed": packed})
+        packed = np.empty(update.count_touched(touched, start, stop) * 16, np.int8)
+        n = update.pack(grads, touched, grid.first, start, stop, words, packed)
+        packets.append({"touched": words, "packed": packed[: n * 16]})
     scratch.clean()
     if outside is not None:
         packets.append(outer.packet(settings, plan, outside, spans, rays, grid.lo, grid.voxel, pull, out, photo))

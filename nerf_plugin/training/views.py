@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,12 @@ def rung_camera(camera: np.ndarray, rung: int) -> np.ndarray:
     return scaled
 
 
+@lru_cache(256)
+def _order(seed: int, level: int, index: int, epoch: int, total: int) -> np.ndarray:
+    """(total,) int32: in which order an epoch of a view's stream reads its chunks; kept, for a round reads few."""
+    return generator(seed, 2, level, index, epoch).permutation(total).astype(np.int32)
+
+
 def draw(settings: Settings, index: int, plan: RoundPlan, candidates: np.ndarray) -> np.ndarray:
     """Pixel numbers, (n,) int32, of the chunks that a round reads from the endless stream of view `index`."""
     start, chunks = plan.position, plan.chunks
@@ -65,7 +72,7 @@ def draw(settings: Settings, index: int, plan: RoundPlan, candidates: np.ndarray
     picked = []
     while chunks > 0:
         epoch, offset = divmod(start, total)
-        order = generator(settings.seed, 2, plan.level, index, epoch).permutation(total)[offset : offset + chunks]
+        order = _order(settings.seed, plan.level, index, epoch, total)[offset : offset + chunks]
         picked += [candidates[c * CHUNK : (c + 1) * CHUNK] for c in order]
         start += len(order)
         chunks -= len(order)

@@ -25,7 +25,7 @@ from tests.nerf_plugin.captures import ANGLE, RADIUS, ball
 
 SMALL: dict[str, Any] = {
     "preset": "draft",
-    "effort": 0.12,
+    "effort": 0.25,
     "resolution": 40,
     "faces": 2000,
     "texture": 128,
@@ -59,7 +59,7 @@ def hashes(result: Any) -> dict[str, str]:
 
 
 def test_a_ball_is_learned_and_meshed(inline: Any) -> None:
-    assert inline.value["psnr"] > 21 and inline.value["mesh_psnr"] > 25 and inline.value["watertight"]
+    assert inline.value["psnr"] > 25 and inline.value["mesh_psnr"] > 25 and inline.value["watertight"]
     folder = inline.artifacts[0].path.parent
     mesh = trimesh.load_mesh(folder / "avatar.ply")
     assert mesh.is_watertight and len(mesh.faces) <= 2000

@@ -43,7 +43,7 @@ def run_kernel(
     grid, rows, rays, target, back, step, scale, shift, lambda_a=0.0, lambda_p=0.0, lambda_d=0.0, seed=-1, stop=0.0
 ):
     grads = np.zeros(grid.rows * 16, np.float32)
-    touched = np.zeros(len(grid.places), np.uint8)
+    touched = np.zeros(len(grid.places), np.uint64)
     out, back_grad = np.zeros(len(rays) * 5, np.float32), np.zeros(len(rays) * 3, np.float32)
     work, corner = march.scratch()
     figures = march.march(
@@ -99,8 +99,9 @@ def test_march_agrees_with_its_twin(scene, step):
     np.testing.assert_allclose(out, twin["out"], rtol=2e-4, atol=2e-5)
     np.testing.assert_allclose(grads, twin["grads"], rtol=2e-3, atol=1e-4)
     np.testing.assert_allclose(back_grad, twin["back_grad"], rtol=2e-3, atol=1e-5)
-    bricks = np.searchsorted(grid.first, np.flatnonzero(grads[:, 8]), side="right") - 1
-    assert touched[bricks].all()
+    rows = np.flatnonzero(grads[:, 8])
+    bricks = np.searchsorted(grid.first, rows, side="right") - 1
+    assert (touched[bricks] >> (rows - grid.first[bricks]).astype(np.uint64) & np.uint64(1)).all()
 
 
 def test_twin_gradient_is_the_derivative_of_its_loss(scene, rng):
@@ -182,13 +183,17 @@ def test_interpolate_and_inside(rng):
     np.testing.assert_array_equal(alive, dense[tuple(cells.T)])
 
 
+def everything(grid):
+    """Words that name all rows of each brick."""
+    return np.array([(1 << int(word).bit_count()) - 1 for word in grid.present], np.uint64)
+
+
 def packet_of(grads, grid, start, stop, touched=None):
-    touched = np.ones(len(grid.places), np.uint8) if touched is None else touched
+    touched = everything(grid) if touched is None else touched
     words = np.empty(stop - start, np.uint64)
-    n = update.mark_touched(grads, touched, grid.first, grid.present, start, stop, words)
-    packed = np.empty(n * 16, np.int8)
-    update.pack(grads, touched, grid.first, start, words, packed)
-    return {"touched": words, "packed": packed}
+    packed = np.empty(update.count_touched(touched, start, stop) * 16, np.int8)
+    n = update.pack(grads, touched, grid.first, start, stop, words, packed)
+    return {"touched": words, "packed": packed[: n * 16]}
 
 
 def random_grads(rng, grid):
@@ -204,9 +209,9 @@ def test_pack_and_merge_agree_with_their_twins(rng):
     packets = []
     for _ in range(2):
         grads = random_grads(rng, grid)
-        flat, touched = grads.ravel().copy(), np.ones(len(grid.places), np.uint8)
+        flat, touched = grads.ravel().copy(), everything(grid)
         packet = packet_of(flat, grid, start, stop, touched)
-        assert not flat.reshape(-1, 16)[low:high].any() and touched[:start].all() and touched[stop:].all()
+        assert not flat.reshape(-1, 16)[low:high].any() and not touched[start:stop].any() and touched[:start].all()
         assert (flat.reshape(-1, 16)[high:] == grads[high:]).all()
         expected = grads[low:high][grads[low:high, 8] > 0]
         np.testing.assert_array_equal(packet["packed"].reshape(-1, 16), [reference.pack(row) for row in expected])
@@ -236,7 +241,7 @@ def test_packing_has_no_overflow(scale):
     grads, one = np.full(16, scale, np.float32), np.ones(1, np.uint64)
     grads[8] = 1
     packed, total = np.empty(16, np.int8), np.zeros(16, np.float32)
-    update.pack(grads, np.ones(1, np.uint8), np.zeros(1, np.int32), 0, one.copy(), packed)
+    assert update.pack(grads, one.copy(), np.zeros(1, np.int32), 0, 1, one.copy(), packed) == 1
     update.merge(total, np.zeros(1, np.int32), 0, one, packed)
     np.testing.assert_allclose(total[reference.COLORS], scale if scale > 1e-28 else 0.0, rtol=2**-6)
     assert np.isfinite(total).all()

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mapreduce import BadInput
 from nerf_plugin.cameras import Camera, look_at
 from nerf_plugin.grid import Grid, lattice
 from nerf_plugin.training import (
@@ -23,6 +24,7 @@ from nerf_plugin.training import (
 )  # fmt: skip
 from nerf_plugin.training.local import train_views
 from nerf_plugin.training.schedule import CHUNK, rung
+from nerf_plugin.training.tasks import parts_of
 from nerf_plugin.training.views import draw
 
 SMALL = Settings((Level(16, 12, 2048), Level(32, 16, 4096)), hull_resolution=24)
@@ -173,8 +175,25 @@ def test_hull_holds_the_ball_and_little_more(views):
 
 def test_masks_without_common_ground_are_refused(views):
     empty = [{**view, "mask": np.zeros_like(view["mask"])} for view in views]
-    with pytest.raises(ValueError, match="no point of the bounding box"):
+    with pytest.raises(BadInput, match=r"no point of the bounding box in common.*daf nerf check"):
         initial(SMALL, empty, BOUNDS)
+
+
+def test_a_box_that_no_photo_shows_is_refused():
+    views = [prepare_view(SMALL, i, camera, np.full((48, 48, 4), 255, np.uint8)) for i, camera in enumerate(cameras(3))]
+    with pytest.raises(BadInput, match=r"is seen by 3 photos.*daf nerf check"):
+        initial(SMALL, views, BOUNDS + 100)
+
+
+def test_ranges_are_few_where_rows_are():
+    assert [parts_of(SMALL, rows) for rows in (0, 40_000, 70_000, 10**6)] == [1, 1, 2, SMALL.parts]
+
+
+def test_joined_ranges_are_good_until_the_next():
+    scratch, parts = Scratch(), [np.full((n, 16), n, np.float16) for n in (3, 0, 2)]
+    joined = scratch.join(parts)
+    np.testing.assert_array_equal(joined, np.concatenate(parts))
+    assert np.shares_memory(joined, scratch.join(parts[:1])) and len(scratch.join(parts * 2)) == 10
 
 
 def test_opaque_photos_keep_what_enough_views_see():
