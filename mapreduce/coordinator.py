@@ -2,8 +2,8 @@
 
 The coordinator itself is in `coordination/`: `loop.py` has the loop, `admission.py` receives and judges, `post.py`
 sends, `roster.py` deals with workers, `desk.py` with clients, `journal.py` keeps the scheduler's records in the store,
-`inbound.py` and `outbound.py` translate between messages and the scheduler's events and actions. The process loads
-neither NumPy nor any plugin.
+`promises.py` commits and then sends what waited for it, `inbound.py` and `outbound.py` translate between messages and
+the scheduler's events and actions. The process loads neither NumPy nor any plugin.
 """
 
 from __future__ import annotations

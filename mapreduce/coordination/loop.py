@@ -2,15 +2,11 @@
 
 A turn receives what has come (bounded, so that one loud peer cannot keep the others waiting), lets the scheduler handle
 it, appends what has to last to the journal, commits once, and only then sends what depends on it. So the cost of
-durability is shared by all that happened in the turn, and the busier it is the more that is. A turn in which nothing
-was said that depends on its records leaves them to the next, for `LATER` seconds at most: until then nobody was told,
-and who brought the results keeps them.
+durability is shared by all that happened in the turn, and the busier it is the more that is.
 
 What leaves falls in two kinds. Answers that depend on nothing durable (Welcome, Reregister, Pong) go out at once. All
-else waits for the commit. When the store fails (a full disk), it goes on waiting, new submissions are refused with the
-reason, jobs that were acknowledged are kept, and the commit is tried again every second.
-
-What comes passes `admission.py`; `roster.py` deals with workers, `desk.py` with clients, `post.py` sends.
+else waits for the commit (`promises.py`). What comes passes `admission.py`; `roster.py` deals with workers, `desk.py`
+with clients, `post.py` sends.
 """
 
 from __future__ import annotations
@@ -23,7 +19,7 @@ import time
 
 import zmq
 
-from ..errors import StoreError, WireError
+from ..errors import WireError
 from ..keys import Keys
 from ..scheduler import events as ev
 from ..scheduler.core import Scheduler
@@ -42,6 +38,7 @@ from .failpoints import FailPoints
 from .journal import Journal
 from .peers import Peers
 from .post import Post
+from .promises import Promises
 from .roster import Roster
 from .watchers import Watchers
 
@@ -49,12 +46,6 @@ log = logging.getLogger("daf.coordinator")
 
 TICK = 0.25
 """Seconds between ticks of the scheduler, fewer where heartbeats are quicker."""
-LATER = 0.05
-"""Seconds that records wait for a commit on which something depends."""
-RETRY_STORE = 1.0
-"""Seconds between attempts to commit to a store that failed."""
-RELEASE = 1.0
-"""Seconds that the deletion of blobs waits for a commit that is synced anyhow, before it asks for one."""
 
 
 class Coordinator:
@@ -86,9 +77,7 @@ class Coordinator:
         self.peers = Peers()
         self._store = store
         self._stopping = False
-        self._accepted: list[ev.Accepted] = []
-        self._releases: list[ev.Release | ev.Keep] = []
-        self._release_at = self._retry_at = self._tick_at = self._commit_at = 0.0
+        self._tick_at = 0.0
         now = time.monotonic()
         self.scheduler.restore(self.journal.read(), now)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -106,6 +95,7 @@ class Coordinator:
         watchers = Watchers()
         self.roster = Roster(*parts, watchers, self.handle, now)
         self.desk = Desk(*parts, watchers, self.handle, self.roster.refusals)
+        self.promises = Promises(*parts[1:], self.roster, self.desk, self.handle)
         self._hangups = sockets.Hangups(self._socket)
         self._wake, self._woken = socket.socketpair()
         for end in (self._wake, self._woken):
@@ -135,7 +125,7 @@ class Coordinator:
         """Commit what there is, close the socket and the store."""
         try:
             if self.journal.dirty:
-                self._commit(time.monotonic())
+                self.promises.commit(time.monotonic())
         finally:
             self._hangups.close()
             self._socket.close(200)
@@ -167,7 +157,7 @@ class Coordinator:
         if now >= self._tick_at:
             self._tick(now)
         self._bury(now)
-        self._finish(now)
+        self.promises.keep(now)
 
     def _patience(self) -> float:
         """How long to wait for something to happen. Who was found lost while sending is dealt with in the next turn, at
@@ -175,7 +165,9 @@ class Coordinator:
         if self.post.lost or self.post.gone:
             return 0.0
         tick = self._tick_at
-        until = min(tick, self.desk.watchers.deadline() or tick, self.post.probe_at or tick, self._commit_at or tick)
+        until = min(
+            tick, self.desk.watchers.deadline() or tick, self.post.probe_at or tick, self.promises.commit_at or tick
+        )
         return until - time.monotonic()
 
     def _lasted(self, job: int) -> float | None:
@@ -247,7 +239,7 @@ class Coordinator:
                 tell = self.desk.watchers.changed if state in ENDED else self.desk.watchers.progressed
                 tell(job)
             case ev.Accepted():
-                self._accepted.append(action)
+                self.promises.accept(action)
             case ev.Rejected(client, token, code, text, retry_after):
                 answer = m.Rejected(token, "full" if code == "full" else "bad-request", clip(text), retry_after)
                 self.post.say(client, answer, now)
@@ -258,8 +250,7 @@ class Coordinator:
             case ev.Expel(worker, reason):
                 self.roster.expelled(worker, reason)
             case ev.Release() | ev.Keep():
-                self._releases.append(action)
-                self._release_at = self._release_at or now + RELEASE
+                self.promises.release(action, now)
             case ev.SetAside(task, error):
                 log.warning("map %d of job %d is set aside: %s: %s", task.index, task.job, error.type, error.message)
             case ev.Diverged(task, first, second):
@@ -267,69 +258,3 @@ class Coordinator:
                     "two attempts of %s gave different bytes (%s on %s, %s on %s): the job type is not deterministic",
                     task, first.blob, first.node, second.blob, second.node,
                 )  # fmt: skip
-
-    # ------------------------------------------------------------------------------------------- commit, then sending
-
-    def _finish(self, now: float) -> None:
-        """The end of a turn: one commit, then all that waited for it."""
-        if self.journal.dirty and not (self.journal.trouble and now < self._retry_at) and self._pressing(now):
-            self._commit(now)
-        if self._releases and not self.journal.trouble:
-            self._release(now)
-        safe = not self.journal.trouble
-        if safe:
-            accepted, self._accepted = self._accepted, []
-            for action in accepted:
-                self.post.say(action.client, m.Accepted(action.token, action.job), now)
-            self.post.flush(now)
-        self.roster.acknowledge(safe, now)
-        self.desk.tell_watchers(now)
-
-    def _pressing(self, now: float) -> bool:
-        """Whether something depends on the records at hand, or they have waited long enough."""
-        self._commit_at = self._commit_at or now + LATER
-        return bool(
-            self.post.outbox or self._accepted or self.roster.beats or self.journal.pressing or now >= self._commit_at
-        )
-
-    def _release(self, now: float) -> None:
-        """Let the nodes delete what nothing refers to. What a power cut could bring back must not be deleted; but no
-        round of a job should wait for a disk's fsync only because blobs of the last one may go."""
-        if self.journal.dirty or not self.journal.synced:
-            if now < self._release_at:
-                return
-            self.journal.force()
-            self._commit(now)
-            if self.journal.trouble:
-                return
-        releases, self._releases, self._release_at = self._releases, [], 0.0
-        for action in releases:
-            if isinstance(action, ev.Keep):
-                if action.worker in self.peers.by_name:
-                    self.post.later(self.peers.by_name[action.worker].id, outbound.keep(self.scheduler))
-                continue
-            for peer in self.peers.workers.values():
-                if not action.units:
-                    peer.told.pop(action.job, None)
-                self.post.later(peer.id, m.Release(action.job, action.units))
-
-    def _commit(self, now: float) -> None:
-        before, self._commit_at = self.journal.trouble, 0.0
-        try:
-            self.journal.commit()
-        except StoreError as error:
-            if not before:
-                log.error("%s", error)
-            self._retry_at = now + RETRY_STORE
-            self._take_back(now)
-            return
-        if before:
-            log.warning("the store can be written again")
-
-    def _take_back(self, now: float) -> None:
-        """Submissions that could not be committed were never acknowledged: refuse and cancel them."""
-        accepted, self._accepted = self._accepted, []
-        for action in accepted:
-            self.desk.refuse(action.client, action.token, now)
-            reason = f"refused, since the coordinator could not write its store: {self.journal.trouble}"
-            self.handle(ev.CancelRequested(action.job, reason), now)

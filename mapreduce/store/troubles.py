@@ -19,7 +19,7 @@ def corrupt(path: Path, what: str) -> StoreError:
 def explained(path: Path, error: sqlite3.Error, doing: str) -> StoreError:
     """What SQLite says, as one of ours."""
     text = str(error)
-    if any(sign in text for sign in ("malformed", "not a database", "unsupported file format", "no such table")):
+    if any(sign in text for sign in ("malformed", "not a database", "unsupported file format", "no such table", "decode to UTF-8")):
         return corrupt(path, text)
     if "full" in text:
         return StoreError(

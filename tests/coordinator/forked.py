@@ -80,11 +80,11 @@ class Forked:
 
 def main() -> None:
     from mapreduce import coordinator
-    from mapreduce.coordination import loop
+    from mapreduce.coordination import promises
     from mapreduce.scheduler.settings import Settings
     from mapreduce.store import sqlite  # noqa: F401  imported before the fork
 
-    loop.RELEASE, loop.LATER = 0.02, 0.005  # type: ignore[assignment]
+    promises.RELEASE, promises.LATER = 0.02, 0.005  # type: ignore[assignment]
     print("{}", flush=True)
     for line in sys.stdin:
         order = json.loads(line)

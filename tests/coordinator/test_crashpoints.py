@@ -17,7 +17,7 @@ from tests.coordinator.forked import Forked
 KINDS = {"write set", "write hset", "write rpush", "write delete", "commit", "committed"} | {
     f"{when} {what}"
     for when in ("send", "sent")
-    for what in ("welcome", "ready", "accepted", "stage", "assign", "ack", "release", "update", "joblist")
+    for what in ("welcome", "ready", "accepted", "stage", "assign", "ack", "release", "keep", "update", "joblist")
 }
 
 

@@ -53,7 +53,7 @@ def sample(count: int, size: int = 8) -> list[int]:
 @pytest.mark.parametrize("half", [False, True], ids=["before", "half-way"])
 def test_death_at_a_write(writer: tuple[Disk, Writer], half: bool) -> None:
     disk, process = writer
-    for at in sample(calls(*writer)):
+    for at in (*range(1, 11), *sample(calls(*writer))):  # with the first ten the store is made
         dies_at(disk, process, at, half)
 
 

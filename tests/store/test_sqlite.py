@@ -164,6 +164,26 @@ def test_a_missing_item_of_a_list_is_detected(path: Path) -> None:
         opened(path).lrange("log")
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE list SET length = 150",
+        "UPDATE list SET length = 250",
+        "UPDATE list SET key = 'lag'",
+        "UPDATE list SET id = id + 1",
+        "DELETE FROM list",
+        "UPDATE text SET key = 's99' WHERE key = 's3'",
+        "UPDATE hash SET field = 'f99' WHERE field = 'f3'",
+        "UPDATE hash SET field = CAST(x'ff' AS TEXT) WHERE field = 'f3'",
+    ],
+)
+def test_rows_that_are_not_what_was_written_are_found_at_open(path: Path, sql: str) -> None:
+    filled(path)
+    altered(path, sql)
+    with pytest.raises(StoreError, match=r"corrupt .*Nothing was changed"):
+        opened(path)
+
+
 def test_a_value_in_the_wrong_place_is_detected(path: Path) -> None:
     filled(path)
     altered(path, "UPDATE text SET (value, crc) = (SELECT value, crc FROM text WHERE key = 's1') WHERE key = 's2'")
