@@ -1,5 +1,4 @@
-"""torch on CPU: a dense voxel grid, written well (benchmarks/radiance/torch_grid.py). One thread: a second one gave
-nothing."""
+"""torch on CPU: a dense voxel grid, written well (benchmarks/radiance/torch_grid.py)."""
 
 from __future__ import annotations
 
@@ -20,5 +19,5 @@ def field(data: str, seconds: float, **_: Any) -> tuple[dict[str, float], str]:
     from benchmarks.radiance import field as fields
 
     with fields.Peak() as peak:
-        curve, rays = fields.theirs(data, seconds, 1)
+        curve, rays = fields.theirs(data, seconds, common.WORKERS)
     return fields.figures(curve, rays, curve[-1][0], peak.mebibytes), ""
