@@ -15,6 +15,7 @@ import psutil
 from mapreduce import Job
 from mapreduce.engines.inline import InlineEngine
 from mapreduce.engines.local import LocalEngine
+from mapreduce.recycle import IDLE
 from tests.process.test_kills import bits
 from tests.worker.jobs import Arrays, Harm, Letters, Naps
 
@@ -22,6 +23,9 @@ Row = tuple[str, str, str]
 TEXTS = ["abcde" * 50, "xyz" * 30, "hello"] * 20
 KEEP = 20
 """Ended jobs that the engine remembers: what more there were must leave nothing."""
+
+
+SETTLE = 5.0 + IDLE
 
 
 def mixture() -> list[tuple[Job, dict[str, int]]]:
@@ -51,7 +55,8 @@ def soaked(minutes: float, seed: int) -> list[Row]:
                 victims = engine.pids("worker" if role == "slot" else role)
                 try:
                     if role == "slot":
-                        victims = [child.pid for pid in victims for child in psutil.Process(pid).children()]
+                        below = [child for pid in victims for child in psutil.Process(pid).children(recursive=True)]
+                        victims = [child.pid for child in below if not child.children()]
                     os.kill(rng.choice(victims), signal.SIGKILL)
                     kills[role] += 1
                 except (ProcessLookupError, psutil.NoSuchProcess, IndexError):
@@ -75,6 +80,7 @@ def soaked(minutes: float, seed: int) -> list[Row]:
             killer.join()
         for _ in range(KEEP):
             engine.run(Letters(["warm"]))
+        time.sleep(SETTLE)  # what is kept of released blobs, to be overwritten, is let go after a while
         after = level(engine)
     command = f"python -m tests.reliability --only soak --minutes {minutes:g} --seed {seed}"
     dead = ", ".join(f"{count} of {role}s" for role, count in kills.items())
@@ -106,11 +112,16 @@ def level(engine: LocalEngine) -> dict[str, int]:
         except psutil.NoSuchProcess:
             continue
     folder = Path(engine.endpoint.removeprefix("ipc://")).parent
-    disk = 0
+    blobs = store = 0
     for place, _, names in os.walk(folder):
         for name in names:
             try:
-                disk += (Path(place) / name).stat().st_size
+                size = (Path(place) / name).stat().st_size
             except FileNotFoundError:
                 continue
-    return {"processes": len(tree), "descriptors": files, "MiB resident": memory >> 20, "KiB on disk": disk >> 10}
+            if name.startswith("store"):
+                store += size
+            else:
+                blobs += size
+    found = {"processes": len(tree), "descriptors": files, "MiB resident": memory >> 20}
+    return found | {"KiB of blobs and logs": blobs >> 10, "KiB of store (its log is cut at 16 MiB)": store >> 10}

@@ -39,8 +39,11 @@ class Schedule:
         world.log = log
         rng = world.rng
         world.faults = draw_faults(rng)
-        if world.faults.until and (rot := random.Random(f"rot {seed}").choice((0.0, 0.0, 0.0, 0.2, 1.0))):
-            world.faults = replace(world.faults, rot=rot)
+        if world.faults.until:
+            later = random.Random(f"rot, store, clock {seed}")  # apart: older seeds keep their stories
+            rot = later.choice((0.0, 0.0, 0.0, 0.2, 1.0))
+            store, clock = later.choice((0.0, 0.0, 0.0, 0.1, 0.5)), later.choice((0.0, 0.0, 0.0, 0.2))
+            world.faults = replace(world.faults, rot=rot, store=store, clock=clock)
         world.note("faults", world.faults)
         self.coordinator = Coordinator(world)
         self.cancelled: set[bytes] = set()
@@ -109,6 +112,12 @@ class Schedule:
                 other.die()
         if world.chance(faults.rot * 0.1):
             rng.choice(list(self.coordinator.nodes.values())).rot(rng)
+        if world.chance(faults.store * 0.1):
+            self.coordinator.full_until = world.now + rng.choice((0.3, 1.0, 3.0))
+            world.note("the store cannot be written until", f"{self.coordinator.full_until:.1f}")
+        if world.chance(faults.clock * 0.1):
+            self.coordinator.skew += rng.choice((-2.0, -0.5, 0.5, 4.0, 60.0))
+            world.note("the clock is", f"{self.coordinator.skew:+.1f} s")
         if world.chance(faults.crash * 0.1) and self.coordinator.scheduler is not None:
             self.coordinator.crash()
         if world.chance(faults.cancel * 0.1) and self.coordinator.accepted:
@@ -121,7 +130,7 @@ class Schedule:
     def over(self) -> bool:
         """All jobs are in, all have ended, and the faults are past."""
         coordinator = self.coordinator
-        if self.world.troubled or coordinator.scheduler is None or not self.wanted:
+        if self.world.troubled or coordinator.scheduler is None or not self.wanted or any(coordinator.unsaved):
             return False
         if len(coordinator.accepted) < len(coordinator.shapes):
             return False
@@ -143,7 +152,7 @@ class Schedule:
             stuck: list[str] = []
             if coordinator.scheduler is not None:
                 for job in coordinator.scheduler.jobs():
-                    stuck += coordinator.scheduler.explain(job.job, world.now)
+                    stuck += coordinator.scheduler.explain(job.job, coordinator.clock)
             require(False, f"every job ends within {bound:g} s of the last fault", stuck, coordinator.accepted)
         after = world.now - world.faults.until
         self.look()

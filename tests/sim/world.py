@@ -30,6 +30,8 @@ class Faults:
     stall: float = 0.0
     cancel: float = 0.0
     rot: float = 0.0
+    store: float = 0.0
+    clock: float = 0.0
 
 
 def draw_faults(rng: random.Random) -> Faults:
