@@ -80,7 +80,7 @@ class Patient(Fake):
 
 
 def test_a_watch_lives_through_a_killed_coordinator(tmp_path: Path) -> None:
-    process = Process(f"sqlite://{tmp_path}/state.db", tmp_path, "heartbeat=0.2", "lease=2")
+    process = Process(f"sqlite://{tmp_path}/state.db", tmp_path, "heartbeat=0.2", "lease=30")
     try:
         with Client(process.endpoint) as client:
             released = threading.Event()

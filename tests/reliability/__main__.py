@@ -156,7 +156,7 @@ def write(rows: list[Row], keep: bool) -> None:
     lines.pop("| what", None)
     said = f"{time.strftime('%Y-%m-%d')}, load {os.getloadavg()[2]:.0f}"
     lines |= {f"| {what}": f"| {what} | {figure} | {said} | `{command}` |" for what, figure, command in rows}
-    machine = f"{len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"
+    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}"
     head = f"\n\nMeasured with {machine}; the load is the mean over the 15 minutes before.\n\n"
     table = "\n".join(["| what | figure | when | again |", "|---|---|---|---|", *lines.values()])
     PAGE.write_text(f"{before}{BEGIN}{head}{table}\n\n{END}{after}")
