@@ -42,9 +42,18 @@ def main(
 ) -> None:
     """Run this library and its peers on the same work, interleaved, and write a table, plots and the raw samples.
 
-    A peer that is not installed is named as missing. Exit code 1 when a row failed or, with --compare, became worse.
+    Results are written after each case: what was measured stays, whatever ends the run. A peer that is not installed is
+    named as missing. Exit code 1 when a row failed or, with --compare, became worse.
     """
     about = harness.machine()
+    out.mkdir(parents=True, exist_ok=True)
+
+    def keep(rows: list[harness.Row]) -> None:
+        (out / "results.md").write_text(report.markdown(rows, about))
+        temporary = out / "results.json.tmp"
+        temporary.write_text(json.dumps(harness.to_json(rows, about), indent=1))
+        temporary.replace(out / "results.json")
+
     rows = harness.run(
         cases or CASES,
         peers or PEERS,
@@ -52,13 +61,11 @@ def main(
         quick=quick,
         cache=cache.expanduser(),
         tell=lambda text: click.echo(text, err=True),
+        keep=keep,
     )
-    out.mkdir(parents=True, exist_ok=True)
-    table = report.markdown(rows, about)
-    (out / "results.md").write_text(table)
-    (out / "results.json").write_text(json.dumps(harness.to_json(rows, about), indent=1))
+    keep(rows)
     report.plots(rows, out)
-    click.echo(table)
+    click.echo(report.markdown(rows, about))
     if page:
         write_page([harness.to_json(rows, about)])
     failed = [row for row in rows if row.status == "failed"]

@@ -18,6 +18,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,41 +34,46 @@ from mapreduce.wire import sockets
 from mapreduce.wire.typed import at_worker, encode
 
 
-def worker(endpoint: str, number: int, maps: int, slots: int) -> None:
-    """Answer every task at once, until the coordinator goes. As little Python a task as can be: it shares the machine
-    with what is measured."""
-    context: zmq.Context[Any] = zmq.Context()
-    socket = sockets.dealer(context, endpoint)
-    node = m.Node(f"node-{number}", "here", "/nowhere", "tcp://127.0.0.1:9")
+def worker(endpoint: str, number: int, maps: int, slots: int, count: int = 1) -> None:
+    """Be `count` workers, each with a connection of its own, that answer every task at once, until the coordinator
+    goes. As little Python a task as can be: it shares the machine with what is measured."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    hello = m.Hello(m.PROTOCOL, __version__, python, f"w{number}", node, slots, {"empty": "1"}, number)
-    sockets.send(socket, encode(hello))
-    beat, messages = 0.0, 0
+    contexts = [zmq.Context() for _ in range(0, count, 500)]  # a context holds some 1,000 sockets
+    poller, members = zmq.Poller(), []
+    for name in range(number, number + count):
+        socket = sockets.dealer(contexts[(name - number) // 500], endpoint)
+        node = m.Node(f"node-{name}", "here", "/nowhere", "tcp://127.0.0.1:9")
+        sockets.send(
+            socket, encode(m.Hello(m.PROTOCOL, __version__, python, f"w{name}", node, slots, {"empty": "1"}, name))
+        )
+        poller.register(socket, zmq.POLLIN)
+        members.append(socket)
+    beat = time.monotonic() + 1.0
     while True:
-        now = time.monotonic()
-        if now > beat:
-            beat = now + 1.0
-            sockets.send(socket, encode(m.Beat(())))
-        if not socket.poll(500):
-            continue
-        while (frames := sockets.receive(socket)) is not None:
-            message = at_worker(frames[0])
-            if not isinstance(message, m.Assign):
-                if isinstance(message, m.Reregister):
-                    return
-                continue
-            messages += 1
-            key = m.TaskKey(message.job, message.stage, message.kind, *message.tasks[0])
-            if message.kind == 0:
-                last = message.stage > 0
-                sizes = (0, 0) if last else (maps, 1)
-                answer: m.Message = m.Planned(key, "empty", *sizes, b"", None, (), last)
-            elif message.kind == 3:
-                answer = m.Finished(key, b"%d" % messages)
-            else:
-                done = tuple([m.Done(index, attempt) for index, attempt in message.tasks])
-                answer = m.Results(message.job, message.stage, message.kind, done)
-            sockets.send(socket, encode(answer))
+        ready = poller.poll(max(0.0, 1e3 * (beat - time.monotonic())))
+        if time.monotonic() > beat:
+            beat = time.monotonic() + 1.0
+            for socket in members:
+                sockets.send(socket, encode(m.Beat(())))
+        for socket, _ in ready:
+            while (frames := sockets.receive(socket)) is not None:
+                for message in map(at_worker, frames):
+                    if isinstance(message, m.Reregister):
+                        return
+                    if isinstance(message, m.Assign):
+                        sockets.send(socket, encode(answer(message, maps)))
+
+
+def answer(message: m.Assign, maps: int) -> m.Message:
+    """What a worker says that has done all tasks of an assignment: a plan of `maps` map tasks, then of nothing."""
+    key = m.TaskKey(message.job, message.stage, message.kind, *message.tasks[0])
+    if message.kind == 0:
+        last = message.stage > 0
+        return m.Planned(key, "empty", *((0, 0) if last else (maps, 1)), b"", None, (), last)
+    if message.kind == 3:
+        return m.Finished(key, b"")
+    done = tuple([m.Done(index, attempt) for index, attempt in message.tasks])
+    return m.Results(message.job, message.stage, message.kind, done)
 
 
 def seconds_of(pid: int) -> float:
@@ -129,33 +136,58 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--be-worker", default="", help=argparse.SUPPRESS)
     parser.add_argument("--number", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--count", type=int, default=1, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.be_worker:
-        worker(options.be_worker, options.number, options.tasks, options.slots)
+        worker(options.be_worker, options.number, options.tasks, options.slots, options.count)
         return
     with tempfile.TemporaryDirectory() as folder:
         options.store = options.store or f"sqlite://{folder}/bench.db"
         if options.profile:
             profiled(options)
             return
-        command = [
-            sys.executable,
-            "-m",
-            "mapreduce.coordinator",
-            "--bind",
-            "tcp://127.0.0.1:0",
-            "--store",
-            options.store,
-        ]
-        with subprocess.Popen(
-            [*command, "--announce"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        ) as coordinator:
-            assert coordinator.stdout is not None
-            try:
-                found = json.loads(coordinator.stdout.readline())
-                print(json.dumps(run(options, found["endpoint"], found["pid"])))
-            finally:
-                coordinator.terminate()
+        with serving(options.store) as found:
+            print(json.dumps(run(options, found["endpoint"], found["pid"])))
+
+
+@contextmanager
+def serving(store: str) -> Iterator[dict[str, Any]]:
+    """A coordinator process on a free port of this host; what it announces of itself."""
+    command = [sys.executable, "-m", "mapreduce.coordinator", "--bind", "tcp://127.0.0.1:0", "--store", store]
+    with subprocess.Popen([*command, "--announce"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as coordinator:
+        assert coordinator.stdout is not None
+        try:
+            yield json.loads(coordinator.stdout.readline())
+        finally:
+            coordinator.terminate()
+
+
+def crowd(workers: int, n: int, seconds: float) -> dict[str, float]:
+    """`workers` connections to one coordinator: its share of a core while they only send heartbeats for `seconds`, then
+    its processor time a task of a job of `n`, and how many workers it has lost in the end."""
+    half = (workers + 1) // 2
+    with tempfile.TemporaryDirectory() as folder, serving(f"sqlite://{folder}/bench.db") as found:
+        script = [sys.executable, __file__, "--be-worker", found["endpoint"], "--tasks", str(n)]
+        groups = [(0, half), (half, workers - half)]
+        children = [subprocess.Popen([*script, "--number", str(a), "--count", str(b)]) for a, b in groups]
+        try:
+            with Client(found["endpoint"]) as client:
+                while len(client.workers()) < workers:
+                    time.sleep(0.2)
+                idle = seconds_of(found["pid"])
+                time.sleep(seconds)
+                idle = (seconds_of(found["pid"]) - idle) / seconds
+                cpu, began = seconds_of(found["pid"]), time.perf_counter()
+                client.wait(client.submit("empty", b""))
+                wall = time.perf_counter() - began
+                cpu = seconds_of(found["pid"]) - cpu
+                memory, lost = client.ping().memory, workers - len(client.workers())
+        finally:
+            for child in children:
+                child.kill()
+                child.wait()
+    figures = {"per_task": 1e6 * cpu / n, "idle": 100 * idle, "memory": memory / 2**20, "rate": n / wall}
+    return figures | {"lost": float(lost)}
 
 
 def profiled(options: argparse.Namespace) -> None:

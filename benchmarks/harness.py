@@ -80,8 +80,13 @@ def run(
     quick: bool,
     cache: Path,
     tell: Callable[[str], None],
+    keep: Callable[[list[Row]], None] = lambda rows: None,
 ) -> list[Row]:
-    """Measure `cases` with `peers`; every sample in a process of its own, peers in turn, `repeat` times."""
+    """Measure `cases` with `peers`; every sample in a process of its own, peers in turn, `repeat` times.
+
+    `keep` is given all rows so far after each case. An interruption (Ctrl-C) ends the run: what was measured before is
+    returned, with the samples that the case at hand has.
+    """
     rows: list[Row] = []
     cache.mkdir(parents=True, exist_ok=True)
     for name in cases:
@@ -91,15 +96,24 @@ def run(
             tell(f"{name}: making the input")
             params["data"] = case.prepare(params, cache)
         group = [_row(case, peer, params) for peer in peers]
-        for number in range(repeat):
-            for row in group:
+        try:
+            for row in (row for _ in range(repeat) for row in group):
                 if row.status == "ok":
                     _sample(case, row, params)
                     if row.reason != NOT_DONE:
-                        tell(f"{name} {row.peer} {number + 1}/{repeat}: {_brief(case, row)}")
-        _agree(group)
-        rows += [row for row in group if row.reason != NOT_DONE]
+                        tell(f"{name} {row.peer} {len(row.samples) or 1}/{repeat}: {_brief(case, row)}")
+        except KeyboardInterrupt:
+            tell(f"interrupted in {name}; what was measured is kept")
+            return rows + _finished(group)
+        rows += _finished(group)
+        keep(rows)
     return rows
+
+
+def _finished(group: list[Row]) -> list[Row]:
+    """The rows of a case that say something; those with a result of their own are failed."""
+    _agree(group)
+    return [row for row in group if row.reason != NOT_DONE and (row.samples or row.status != "ok")]
 
 
 def _row(case: Case, peer: str, params: dict[str, Any]) -> Row:

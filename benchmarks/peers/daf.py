@@ -67,23 +67,52 @@ def round_trip(n: int) -> tuple[dict[str, float], str]:
 
 
 def queued(n: int) -> tuple[dict[str, float], str]:
-    import psutil
-
     from benchmarks.jobs import Empty
     from mapreduce import run
 
     with engine() as opened:
         run(Empty(100), engine=opened)
-        coordinator = psutil.Process(opened.pids("coordinator")[0])
-        before, peak = coordinator.memory_info().rss, 0
+        return _queue(opened, n)
 
-        def look(_: Any) -> None:
-            nonlocal peak
-            peak = max(peak, coordinator.memory_info().rss)
 
-        seconds, result = common.timed(lambda: run(Empty(n), engine=opened, on_update=look))
+def million(n: int, few: int) -> tuple[dict[str, float], str]:
+    """Ten thousand tasks, a million, and ten thousand again: the cost of one is compared with the mean of the short
+    queues beside it."""
+    from benchmarks.jobs import Empty
+    from mapreduce import run
+
+    with engine() as opened:
+        run(Empty(few), engine=opened)
+        before, _ = _queue(opened, few)
+        figures, digest = _queue(opened, n)
+        after, _ = _queue(opened, few)
+    return figures | {"growth": 2 * figures["per_task"] / (before["per_task"] + after["per_task"])}, digest
+
+
+def _queue(opened: Any, n: int) -> tuple[dict[str, float], str]:
+    import psutil
+
+    from benchmarks.jobs import Empty
+    from mapreduce import run
+
+    coordinator = psutil.Process(opened.pids("coordinator")[0])
+    before, peak = coordinator.memory_info().rss, 0
+
+    def look(_: Any) -> None:
+        nonlocal peak
+        peak = max(peak, coordinator.memory_info().rss)
+
+    seconds, result = common.timed(lambda: run(Empty(n), engine=opened, on_update=look))
     figures = {"per_task": 1e6 * seconds / n, "bytes_per_task": max(0, peak - before) / n, "seconds": seconds}
     return figures, common.digest(result.counters["sum"])
+
+
+def workers(workers: int, n: int, seconds: float) -> tuple[dict[str, float], str]:
+    """A coordinator process, and workers that are connections of a few scripted processes; see
+    benchmarks/coordinator.py."""
+    from benchmarks import coordinator
+
+    return coordinator.crowd(workers, n, seconds), ""
 
 
 def arrays(n: int, bytes: int) -> tuple[dict[str, float], str]:
@@ -202,3 +231,14 @@ def training_scaling(data: str, preset: str, effort: float, **_: Any) -> tuple[d
     from benchmarks.radiance import scaling as measured
 
     return measured.measure(data, preset, effort, common.scratch())
+
+
+def avatar(data: str, preset: str, effort: float, **_: Any) -> tuple[dict[str, float], str]:
+    from pathlib import Path
+
+    from benchmarks.radiance import avatar as avatars
+
+    small = {} if effort == 1 else {"resolution": 48, "faces": 4000, "texture": 128, "turntable": 2}
+    facts = avatars.measure(Path(data), common.scratch() / "avatar", preset=preset, effort=effort, **small)
+    wanted = ("chamfer", "fscore", "mesh_psnr", "field_psnr", "training", "files")
+    return {name: float(facts[name]) for name in wanted}, ""

@@ -14,14 +14,17 @@ from benchmarks import harness, measure, report
 from benchmarks.cases import CASES
 from benchmarks.harness import Row
 
-ALWAYS_THERE = ["daf", "pool", "executor", "zeromq"]
+ALWAYS_THERE = ["daf", "daf_numba", "pool", "executor", "zeromq"]
 
 
 def quick(case: str, tmp_path: Path, peers: list[str] = ALWAYS_THERE) -> list[Row]:
     return harness.run([case], peers, repeat=1, quick=True, cache=tmp_path, tell=lambda text: None)
 
 
-@pytest.mark.parametrize("case", ["empty_tasks", "arrays", "sort", "wordcount", "kmeans", "rounds", "broadcast"])
+@pytest.mark.parametrize(
+    "case",
+    ["empty_tasks", "arrays", "sort", "wordcount", "kmeans", "rounds", "broadcast", "killed", "million", "workers"],
+)
 def test_a_case_runs_and_all_peers_have_the_same_result(case: str, tmp_path: Path) -> None:
     rows = quick(case, tmp_path)
     assert [(row.peer, row.status, row.reason) for row in rows if row.status != "ok"] == []
@@ -53,6 +56,41 @@ def test_a_peer_that_hangs_is_one_failed_row(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setitem(CASES, "empty_tasks", dataclasses.replace(CASES["empty_tasks"], limit=0.01))
     [row] = quick("empty_tasks", tmp_path, ["pool"])
     assert (row.status, row.reason) == ("failed", "no result within 0 s")
+
+
+def test_what_was_measured_is_kept_when_a_run_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The case before is kept when it ends; of the case at hand what is complete."""
+    measured = iter([1.0, 2.0, 3.0])
+
+    def sample(case: object, row: Row, params: object) -> None:
+        if (seconds := next(measured)) == 3.0:
+            raise KeyboardInterrupt
+        row.samples.append({"rate": seconds})
+
+    monkeypatch.setattr(harness, "_sample", sample)
+    kept: list[list[float]] = []
+    rows = harness.run(
+        ["empty_tasks", "rounds"],
+        ["daf"],
+        repeat=1,
+        quick=True,
+        cache=tmp_path,
+        tell=lambda text: None,
+        keep=lambda rows: kept.append([row.samples[0]["rate"] for row in rows]),
+    )
+    assert kept == [[1.0], [1.0, 2.0]] and len(rows) == 2
+    measured = iter([1.0, 3.0])
+    kept.clear()
+    rows = harness.run(
+        ["empty_tasks"],
+        ["daf", "pool"],
+        repeat=2,
+        quick=True,
+        cache=tmp_path,
+        tell=lambda text: None,
+        keep=lambda rows: kept.append([]),
+    )
+    assert [(row.peer, len(row.samples)) for row in rows] == [("daf", 1)] and kept == []
 
 
 def test_results_are_read_back_as_they_were_written(tmp_path: Path) -> None:

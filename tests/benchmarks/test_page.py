@@ -21,6 +21,13 @@ def test_a_target_against_a_peer_is_judged_by_the_ratio() -> None:
     assert "**not met**: the reason" in str(page.judge(target, rows(2.0, 2.9)))
 
 
+def test_a_target_may_be_that_of_another_row_of_ours() -> None:
+    some = rows(2.0, 3.0) | {("sort", "daf_numba"): Row("sort", "daf_numba", {}, "", samples=[{"seconds": 4.0}])}
+    assert "| met |" in str(page.judge(page.Target("sort", "seconds", 1, "gnu"), some))
+    line = str(page.judge(page.Target("sort", "seconds", 1, "gnu", "the reason", "daf_numba"), some))
+    assert "sort (daf_numba): seconds of gnu" in line and "**not met**: the reason" in line
+
+
 def test_of_a_rate_more_is_met() -> None:
     row = {("empty_tasks", "daf"): Row("empty_tasks", "daf", {}, "", samples=[{"rate": 50.0}])}
     assert "| met |" in str(page.judge(page.Target("empty_tasks", "rate", 40), row))
