@@ -42,6 +42,7 @@ def serve(
     *,
     tether: bool = False,
     keys: Keys | str | Path | None = "",
+    near: str = "",
 ) -> None:
     """Run a coordinator in this process until SIGTERM or SIGINT; the state stays in the store. Call it in the main
     thread.
@@ -51,6 +52,7 @@ def serve(
         store_url: see `mapreduce.store.open_store`.
         ready: called once with the coordinator when it listens (its `endpoint` is final then).
         keys: the coordinator's keys, or where they are (see `mapreduce.keys`); "": none, None: what DAF_KEYS says.
+        near: path of a socket for workers of this host, in a folder that nobody else can enter.
         tether: stop when standard input ends, so that the coordinator goes with the process that holds the other end.
 
     Raises:
@@ -60,7 +62,7 @@ def serve(
     sockets.check_bind(bind, found is not None)
     store = open_store(store_url)
     try:
-        coordinator = Coordinator(bind, store, settings, keys=found, passing=from_environment())
+        coordinator = Coordinator(bind, store, settings, keys=found, passing=from_environment(), near=near)
     except BaseException:
         store.close()
         raise
@@ -111,6 +113,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--announce", action="store_true", help="print {endpoint, pid} as one line of JSON when ready")
     parser.add_argument("--tether", action="store_true", help="stop when standard input ends")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the scheduler")
+    parser.add_argument("--near", default="", metavar="PATH", help="a socket for workers of this host")
     options = parser.parse_args(argv)
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", level=logging.INFO, stream=sys.stderr)
 
@@ -119,7 +122,7 @@ def main(argv: list[str] | None = None) -> int:
             print(json.dumps({"endpoint": coordinator.endpoint, "pid": os.getpid()}), flush=True)
 
     try:
-        serve(options.bind, options.store, _settings(options.set), announce, tether=options.tether)
+        serve(options.bind, options.store, _settings(options.set), announce, tether=options.tether, near=options.near)
     except (DafError, OSError, ValueError) as error:
         print(f"daf-coordinator: {error}", file=sys.stderr)
         return error.exit_code if isinstance(error, DafError) else 2

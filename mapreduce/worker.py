@@ -28,7 +28,7 @@ from .blobserver import BlobServer
 from .errors import Refused, WireError
 from .keys import load
 from .roots import Roots
-from .wire import messages, sockets
+from .wire import messages
 from .wire.messages import Assign
 from .wire.typed import at_worker, encode
 from .working import host
@@ -43,6 +43,8 @@ log = logging.getLogger("daf.worker")
 
 CHECK = 0.1
 """Seconds between looks at the limits."""
+AGAIN = 0.01
+"""Seconds between attempts to reach the coordinator of a local engine."""
 JOIN = 2.0
 """Seconds without an answer after which a Hello is sent again."""
 GOODBYE = 2.0
@@ -59,7 +61,6 @@ class Worker:
         self.leaving = ""
         self._poller = zmq.Poller()
         self._signals = 0
-        self._awaiting_room = False
         self._stop_at = 0.0
 
     # ------------------------------------------------------------------------------------------------------ the loop
@@ -79,9 +80,9 @@ class Worker:
             keys = load(self.settings.keys, "worker") if self.settings.keys else None
             context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
             ending.callback(context.term)
-            self.link = Link(context, self.settings.connect, keys.connect() if keys is not None else None)
-            ending.callback(lambda: self.link.socket.close(200))
-            self._poller.register(self.link.socket, zmq.POLLIN)
+            curve = keys.connect() if keys is not None else None
+            self.link = Link(context, self._poller, self.settings.connect, curve, self.settings.near)
+            ending.callback(lambda: self.link.close(200))
             self.pool = Pool(self.nursery, self._poller, self.link.outbox.add)
             ending.callback(self.pool.close)
             bind = self.settings.blob_bind or host.blob_bind(self.settings.connect, keyed=keys is not None)
@@ -101,6 +102,8 @@ class Worker:
         while not self.leaving:
             self._turn(max(0.0, min(next_beat, next_check) - time.monotonic()))
             now = time.monotonic()
+            if self.link.down:
+                self._join()
             if now >= next_check:
                 next_check = now + CHECK
                 self.pool.check(now)
@@ -112,9 +115,10 @@ class Worker:
 
     def _turn(self, seconds: float) -> None:
         """Wait for something to happen and deal with all of it; then hand out work and send results."""
-        for thing, flags in self._poller.poll(int(seconds * 1000) + 1):
-            if thing is self.link.socket:
-                if flags & zmq.POLLIN:
+        patience = AGAIN if self.link.down else seconds
+        for thing, flags in self._poller.poll(int(patience * 1000) + 1):
+            if self.link.is_at(thing):
+                if flags & ~zmq.POLLOUT:
                     self._hear()
             elif thing == self._woken.fileno():
                 self._on_signal()
@@ -123,9 +127,6 @@ class Worker:
         self.pool.hand_out()
         self.pool.flush()
         self.link.flush()
-        if self._awaiting_room != self.link.blocked:
-            self._awaiting_room = self.link.blocked
-            self._poller.modify(self.link.socket, zmq.POLLIN | (zmq.POLLOUT if self.link.blocked else 0))
 
     # ----------------------------------------------------------------------------------------------- the coordinator
 
@@ -153,10 +154,7 @@ class Worker:
             pid=os.getpid(),
             running=task_keys(dict.fromkeys([*self.pool, *self.link.outbox.keys()])),
         )
-        self._poller.unregister(self.link.socket)
         self.link.join(encode(hello), time.monotonic())
-        self._poller.register(self.link.socket, zmq.POLLIN)
-        self._awaiting_room = False
 
     def _beat(self, now: float) -> None:
         if self.link.welcome is None:
@@ -172,7 +170,7 @@ class Worker:
 
     def _hear(self) -> None:
         """All messages that have come; those that the coordinator had for us at one time come as one bundle."""
-        while (frames := sockets.receive(self.link.socket)) is not None:
+        while frames := self.link.receive():
             self.link.heard = time.monotonic()
             for frame in frames:
                 try:

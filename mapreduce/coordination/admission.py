@@ -27,6 +27,7 @@ from ..wire import sockets
 from ..wire.gate import Gate
 from ..wire.typed import at_coordinator, clip
 from . import rates
+from .near import Near
 from .peers import Peers
 from .post import Post
 from .rates import Bucket
@@ -57,6 +58,7 @@ class Admission:
         peers: Peers,
         post: Post,
         owner: Callable[[int], str | None],
+        near: Near | None = None,
     ):
         self.refused = self.malformed = self.unheard = 0
         self._socket = socket
@@ -64,6 +66,7 @@ class Admission:
         self._peers = peers
         self._post = post
         self._owner = owner
+        self._near = near
         self._strangers = Bucket(*rates.STRANGERS)
 
     def arrivals(self, now: float) -> Iterator[tuple[bytes, m.Message]]:
@@ -71,10 +74,13 @@ class Admission:
         waiting."""
         for _ in range(BATCH):
             key: Key | None = None
-            if self._gate is None:
-                frames = sockets.receive(self._socket)
-                if frames is None:
+            if self._near is not None and (near := self._near.receive()) is not None:
+                frames = near
+            elif self._gate is None:
+                found = sockets.receive(self._socket)
+                if found is None:
                     return
+                frames = found
             else:
                 known = self._gate.receive(self._socket)
                 if known is None:

@@ -24,7 +24,8 @@ import msgspec
 from ..boot import boot_id
 from ..errors import StoreError
 from ..scheduler.events import Accepted, Action, JobChanged
-from ..scheduler.journal import Admitted, Forgotten, Lasted, Mark, Record, Trimmed, pack, unpack
+from ..scheduler.journal import Admitted, Done, Forgotten, Lasted, Mark, Record, Trimmed, pack, unpack
+from ..scheduler.model import Kind
 from ..store import FORMAT, Store
 from ..wire.messages import Node
 
@@ -44,6 +45,9 @@ class Journal:
         self._lasted = lasted
         self._logs: dict[int, list[object]] = {}
         self._sync = False
+        self.bound = False
+        """Whether there are records to commit other than results of map tasks. A map task reads nothing that another
+        wrote, so it may be handed out before their results are safe: a worker keeps these until they are."""
         self.synced = True
         """Whether all that was committed survives a power cut."""
         self.trouble = ""
@@ -64,6 +68,7 @@ class Journal:
 
     def append(self, record: Record) -> None:
         """Buffer a record for the next commit."""
+        self.bound = self.bound or type(record) is not Done or record.kind != Kind.MAP
         if isinstance(record, Mark):
             self._store.set("mark", _encode(pack(record)))
         elif isinstance(record, Admitted):
@@ -139,7 +144,7 @@ class Journal:
         except StoreError as error:
             self.trouble = str(error)
             raise
-        self.synced, self._sync = self._sync, False
+        self.synced, self._sync, self.bound = self._sync, False, False
         self.trouble = ""
 
     # ------------------------------------------------------------------------------------------------------ reading

@@ -1,4 +1,4 @@
-"""The coordinator's loop: one thread, one ROUTER.
+"""The coordinator's loop: one thread, one ROUTER, and in a local engine a shorter way to the workers (near.py).
 
 A turn receives what has come (bounded, so that one loud peer cannot keep the others waiting), lets the scheduler handle
 it, appends what has to last to the journal, commits once, and only then sends what depends on it. So the cost of
@@ -23,6 +23,7 @@ from ..errors import WireError
 from ..keys import Keys
 from ..scheduler import events as ev
 from ..scheduler.core import Scheduler
+from ..scheduler.model import Kind
 from ..scheduler.settings import Settings
 from ..scheduler.table import ENDED
 from ..store import Store
@@ -36,6 +37,7 @@ from .admission import Admission
 from .desk import Desk
 from .failpoints import FailPoints
 from .journal import Journal
+from .near import Near
 from .peers import Peers
 from .post import Post
 from .promises import Promises
@@ -51,7 +53,7 @@ TICK = 0.25
 class Coordinator:
     """Serves on `bind` with the state in `store`. `run` returns after `stop`, which any thread may call; then `close`.
     With `keys`, only peers whose keys it knows get in, and each may say what its key's scopes allow. `passing` are a
-    test's fail points.
+    test's fail points. Workers may also come over the stream socket `near`, a path (see near.py).
 
     Raises:
         Insecure: `bind` can be reached from other hosts, and there are no keys.
@@ -68,6 +70,7 @@ class Coordinator:
         name: str = "",
         keys: Keys | None = None,
         passing: FailPoints | None = None,
+        near: str = "",
     ):
         store.passing = passing
         self.settings = settings or Settings()
@@ -89,8 +92,9 @@ class Coordinator:
                 self.gate.close()
             self._context.term()
             raise
-        self.post = Post(self._socket, self.peers, host_id(), self.settings.lease, passing)
-        self.admission = Admission(self._socket, self.gate, self.peers, self.post, self._owner)
+        self._near = Near(near) if near else None
+        self.post = Post(self._socket, self.peers, host_id(), self.settings.lease, passing, self._near)
+        self.admission = Admission(self._socket, self.gate, self.peers, self.post, self._owner, self._near)
         parts = (self.name, self.scheduler, self.journal, self.peers, self.post)
         watchers = Watchers()
         self.roster = Roster(*parts, watchers, self.handle, now)
@@ -105,6 +109,8 @@ class Coordinator:
             self._poller.register(thing, zmq.POLLIN)
         if self.gate is not None:
             self._poller.register(self.gate.socket, zmq.POLLIN)
+        if self._near is not None:
+            self._poller.register(self._near.fileno(), zmq.POLLIN)
 
     # ------------------------------------------------------------------------------------------------------ the loop
 
@@ -129,6 +135,8 @@ class Coordinator:
         finally:
             self._hangups.close()
             self._socket.close(200)
+            if self._near is not None:
+                self._near.close()
             if self.gate is not None:
                 self.gate.close()
             self._context.term()
@@ -144,6 +152,8 @@ class Coordinator:
             self._woken.recv(4096)
         if self.gate is not None and self.gate.socket in ready:
             self.gate.serve()
+        if self._near is not None and self._near.fileno() in ready:
+            self._near.serve()
         for peer, message in self.admission.arrivals(now):
             try:
                 self._take(peer, message, now)
@@ -162,7 +172,7 @@ class Coordinator:
     def _patience(self) -> float:
         """How long to wait for something to happen. Who was found lost while sending is dealt with in the next turn, at
         once."""
-        if self.post.lost or self.post.gone:
+        if self.post.lost or self.post.gone or (self._near is not None and (self._near.waiting or self._near.gone)):
             return 0.0
         tick = self._tick_at
         until = min(
@@ -188,6 +198,11 @@ class Coordinator:
 
     def _bury(self, now: float) -> None:
         """Peers that cannot be reached any more."""
+        if self._near is not None and self._near.gone and not self._near.waiting:
+            for peer in self._near.gone:
+                if peer in self.peers.workers:
+                    self.post.lost.append((self.peers.workers[peer], "its connection broke"))
+            self._near.gone.clear()
         lost, self.post.lost = self.post.lost, []
         for worker, reason in lost:
             if self.peers.workers.get(worker.id) is worker:
@@ -230,8 +245,9 @@ class Coordinator:
     def _assign(self, action: ev.Assign) -> None:
         peer = self.peers.by_name.get(action.worker)
         if peer is not None:
+            bound = action.kind != Kind.MAP or self.journal.bound
             for message in outbound.assign(action, peer, self.scheduler, self.journal.nodes):
-                self.post.later(peer.id, message)
+                self.post.later(peer.id, message, bound=bound)
 
     def _carry_out(self, action: ev.Action, now: float) -> None:
         match action:

@@ -19,6 +19,7 @@ from ..wire.sockets import Sent
 from ..wire.typed import encode
 from . import rates
 from .failpoints import FailPoints
+from .near import Near
 from .peers import ClientPeer, Peers, WorkerPeer
 
 RECONNECT = 1.5
@@ -32,7 +33,8 @@ BACKLOG = 4_096
 
 
 class Post:
-    """All that leaves the coordinator's socket. `outbox` waits for the commit; `lost` and `gone` are peers that cannot
+    """All that leaves the coordinator's socket. `outbox` waits for the end of the turn, and for the commit
+    if anything in it is `bound` to that; `lost` and `gone` are peers that cannot
     be reached any more; `probe_at` is when to look again at those that had no route (0: there is none).
 
     Args:
@@ -41,28 +43,38 @@ class Post:
         host: id of this host, as workers give it.
         lease: seconds after which a worker that does not read is given up.
         passing: the fail points, where a test set some.
+        near: the other way to workers of this host, where there is one.
     """
 
     def __init__(
-        self, socket: zmq.Socket[bytes], peers: Peers, host: str, lease: float, passing: FailPoints | None = None
+        self,
+        socket: zmq.Socket[bytes],
+        peers: Peers,
+        host: str,
+        lease: float,
+        passing: FailPoints | None = None,
+        near: Near | None = None,
     ):
         self._socket = socket
         self._peers = peers
         self._host = host
         self._lease = lease
         self._passing = passing
+        self._near = near
+        self.bound = False
         self.outbox: list[tuple[bytes, bytes]] = []
         self.lost: list[tuple[WorkerPeer, str]] = []
         self.gone: list[ClientPeer] = []
         self.probe_at = self._probed = 0.0
 
-    def later(self, peer: bytes, message: m.Message) -> None:
-        """Send with the next `flush`, after the commit."""
+    def later(self, peer: bytes, message: m.Message, *, bound: bool = True) -> None:
+        """Send with the next `flush`, after the commit; not `bound`: before it, if nothing else has to wait."""
+        self.bound = self.bound or bound
         self.outbox.append((peer, encode(message)))
 
     def flush(self, now: float) -> None:
-        """The commit is done: send all that waited for it."""
-        outbox, self.outbox = self.outbox, []
+        """The commit is done, or nothing waits for it: send."""
+        outbox, self.outbox, self.bound = self.outbox, [], False
         bundles: dict[bytes, list[bytes]] = {}
         for peer, frame in outbox:
             if peer in self._peers.workers:
@@ -102,11 +114,16 @@ class Post:
 
     def _hand_over(self, peer: bytes, frames: tuple[bytes, ...]) -> Sent:
         if self._passing is None:
-            return sockets.send_to(self._socket, peer, *frames)
+            return self._send_to(peer, frames)
         self._passing("send", frames)
-        outcome = sockets.send_to(self._socket, peer, *frames)
+        outcome = self._send_to(peer, frames)
         self._passing("sent", frames)
         return outcome
+
+    def _send_to(self, peer: bytes, frames: tuple[bytes, ...]) -> Sent:
+        if self._near is not None and peer in self._near:
+            return self._near.send_to(peer, *frames)
+        return sockets.send_to(self._socket, peer, *frames)
 
     def retry(self, now: float) -> None:
         """Try again what workers could not take. Call it a few times a second."""

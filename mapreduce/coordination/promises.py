@@ -3,7 +3,8 @@
 What has to last was buffered while the turn's messages were handled. Here it is committed, once, and only then does
 anything leave that depends on it: acceptances, tasks, ends of jobs, acknowledgements, the word that blobs may go. A
 turn in which nothing was said that depends on its records leaves them to the next, for `LATER` seconds at most: until
-then nobody was told, and who brought the results keeps them.
+then nobody was told, and who brought the results keeps them. Map tasks are among what does not depend: they read
+nothing that others wrote, so they go out before a commit that has nothing but results of maps.
 
 When the store fails (a full disk), all of that goes on waiting; new submissions are refused with the reason, jobs that
 were acknowledged are kept, and the commit is tried again every second.
@@ -92,7 +93,7 @@ class Promises:
         """Whether something depends on the records at hand, or they have waited long enough."""
         self.commit_at = self.commit_at or now + LATER
         return bool(
-            self._post.outbox or self._accepted or self._roster.beats or self._journal.pressing or now >= self.commit_at
+            self._post.bound or self._accepted or self._roster.beats or self._journal.pressing or now >= self.commit_at
         )
 
     def _release(self, now: float) -> None:

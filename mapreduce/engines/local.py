@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BadParameters, JobCancelled, JobFailed
+from ..errors import BadParameters, JobCancelled, JobFailed, Unreachable
 from ..working.host import DataDirectory, python_path
 from ..working.limits import memory_total
 from .crew import Crew
@@ -116,21 +116,25 @@ class LocalEngine:
         from .cluster import follow
 
         with Client(self.endpoint, patience=START, keys="") as client:
-            if not self._kept:
-                return follow(
-                    client, job, version, seed, on_update, options, keep=self._place, check=crew.check,
-                    wait_for_type=START,
-                )  # fmt: skip
-            ends = self._ends(job, version, job.seed if seed is None else seed)
-            times = ends.stat().st_size if ends.exists() else 0
-            options["token"] = f"{ends.name}-{times}"
             try:
+                if not self._kept:
+                    return follow(
+                        client, job, version, seed, on_update, options, keep=self._place, check=crew.check,
+                        wait_for_type=START,
+                    )  # fmt: skip
+                ends = self._ends(job, version, job.seed if seed is None else seed)
+                times = ends.stat().st_size if ends.exists() else 0
+                options["token"] = f"{ends.name}-{times}"
                 result = follow(
                     client, job, version, seed, on_update, options, keep=self._place, check=crew.check,
                     wait_for_type=START, cancel=False,
                 )  # fmt: skip
             except (JobFailed, JobCancelled):
-                ends.write_bytes(bytes(times + 1))
+                if self._kept:
+                    ends.write_bytes(bytes(times + 1))
+                raise
+            except Unreachable:
+                crew.check()  # why it does not answer
                 raise
             ends.write_bytes(bytes(times + 1))
             return result
@@ -167,6 +171,11 @@ class LocalEngine:
                 self._start_workers(crew, tuple(dict.fromkeys([plugin.spec, *plugins.added()])))
         return plugin.version
 
+    @property
+    def _near(self) -> str:
+        """Where its workers speak to it."""
+        return f"{self._place.socket}w"
+
     def _enlist(self) -> Crew:
         """The crew; it begins with the coordinator."""
         if self._crew is None:
@@ -176,7 +185,7 @@ class LocalEngine:
 
     def _start_coordinator(self, crew: Crew) -> None:
         store = f"sqlite:///{self._place.path / 'store.sqlite'}"
-        arguments = ["--bind", self.endpoint, "--store", store]
+        arguments = ["--bind", self.endpoint, "--store", store, "--near", self._near]
         for name, value in self._settings.items():
             arguments += ["--set", f"{name}={value}"]
         crew.add("coordinator", "coordinator", json.dumps(arguments), (signal.SIGTERM,))
@@ -188,6 +197,7 @@ class LocalEngine:
             name = f"worker-{number + 1}"
             settings = WorkerSettings(
                 connect=self.endpoint,
+                near=self._near,
                 name=name,
                 data_dir=self._place.path,
                 plugins=specs,
@@ -217,6 +227,7 @@ class _Place:
     def closed(self) -> None:
         """The engine ended: its socket goes at once."""
         self.socket.unlink(missing_ok=True)
+        Path(f"{self.socket}w").unlink(missing_ok=True)
 
 
 class _Kept(_Place):

@@ -23,10 +23,12 @@ class Closed(Exception):
 
 
 class Channel:
-    """One end of a socket pair."""
+    """One end of a socket pair, or of a stream connection on this host. Frames of more than `limit` bytes are not
+    taken."""
 
-    def __init__(self, sock: socket.socket):
+    def __init__(self, sock: socket.socket, limit: int = LIMIT):
         self.socket = sock
+        self._limit = limit
         sock.setblocking(
             True
         )  # and MSG_DONTWAIT where it must not: a thread that flushes never changes what another one reads
@@ -106,7 +108,7 @@ class Channel:
         position, size = 0, len(self._in)
         while size - position >= 4:
             (length,) = _LENGTH.unpack_from(self._in, position)
-            if length > LIMIT:
+            if length > self._limit:
                 raise WireError(f"a frame of {length} bytes is beyond the limit")
             if size - position - 4 < length:
                 break

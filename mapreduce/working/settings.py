@@ -14,6 +14,7 @@ class WorkerSettings:
 
     Attributes:
         connect: endpoint of the coordinator.
+        near: a stream socket of the coordinator on this host (see coordination.near); empty: use `connect`.
         slots: task processes; each runs one task at a time.
         name: shown to people; host name and process id unless given.
         data_dir: the node's directory; None for a temporary one.
@@ -37,6 +38,7 @@ class WorkerSettings:
     """
 
     connect: str
+    near: str = ""
     slots: int = 1
     name: str = ""
     data_dir: Path | None = None
