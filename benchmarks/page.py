@@ -54,11 +54,7 @@ MEMORY = (
     "each array is written once to a file in memory and mapped from there; here the kernel takes about 2 ms for the "
     "pages of 4 MiB (huge pages are off for such files) and the reader another millisecond to map them"
 )
-START = (
-    "one coordinator, two workers and two task processes load Python, ZeroMQ and NumPy: 1.2 s of processor time, which "
-    "two cores cannot do in less than 0.6 s, and others' load multiplies"
-)
-BUSY = "others had most of the two cores at this load; Pool, in the same run, reaches half of its usual 42,000"
+BUSY = "others had most of the two cores at this load"
 COUNTING = (
     "the peer does the same counting with less around it: most of this plugin's time is Python's own split and Counter"
 )
@@ -67,13 +63,13 @@ COMPILED = (
     "before the first word is counted); counting itself takes 1.1 s of one core"
 )
 TARGETS = (
-    Target("start", "seconds", 0.6, reason=START),
+    Target("start", "seconds", 0.6, reason=BUSY),
     Target("empty_tasks", "rate", 40_000, reason=BUSY),
     Target("empty_tasks", "rate", 0.7, "zeromq", "the bare loop neither stores nor checks nor retries anything"),
     Target("empty_tasks", "rate", 30, "ray"),
     Target("empty_tasks", "rate", 75, "dask"),
-    Target("round_trip", "p50", 0.4, reason="three processes take part, and each waking costs more on busy cores"),
-    Target("round_trip", "p99", 2, reason="others had most of the two cores at this load"),
+    Target("round_trip", "p50", 0.4, reason=BUSY),
+    Target("round_trip", "p99", 2, reason=BUSY),
     Target("arrays", "rate", 2, reason=MEMORY),
     Target("broadcast", "over_sums", 1.1, reason=f"the 256 MiB are hashed and written first; {MEMORY}"),
     Target("rounds", "per_round", 5, reason="three trips through the coordinator, each with a commit, on busy cores"),
