@@ -481,3 +481,30 @@ def test_a_task_that_gives_other_bytes_when_it_runs_again_is_named():
     assert desk.scheduler.snapshot(1).diverged == (tuple(map(int, task[1:])),)
     (line,) = [line for line in desk.scheduler.explain(1, desk.now) if "not deterministic" in line]
     assert f"map {task.index} of stage 0" in line
+
+
+def test_what_a_node_lost_is_not_believed_after_the_rewind_that_this_caused():
+    """The node lives on without its disk: else the job would come to the same end again and again."""
+    desk = Desk(node_grace=1.0)
+    desk.join("w", "n", 2)
+    desk.join("v", "m", 1)
+    desk.submit()
+    splits = Output(Blob(b"s" * 16, 9), "n", (), 0, 0)
+    plan = StagePlan("s", 3, 1, b"setup", splits)
+    desk.planned(plan, holder(desk, PLAN))
+    while desk.state() == "mapping":
+        worker = holder(desk, Kind.MAP)
+        desk.results(worker, [desk.take(worker, Kind.MAP)], sizes=(3,))
+    assert desk.held["w"] and not desk.held["v"], "the reduce is with w"
+    desk.do(ev.WorkerLeft("v"))
+    desk.beat("w", after=1.5)
+    desk.tick()
+    assert desk.state() == "mapping", "a map's output went with node m; the reduce that runs goes on"
+    desk.results("w", [desk.take("w", REDUCE)], sizes=(5,))
+    assert (desk.state(), desk.scheduler.snapshot(1).stage) == ("planning", 1)
+    for _ in range(2):
+        desk.fail("w", PLAN, LOST, ["n"], after=0.1)
+    assert desk.scheduler.snapshot(1).rewinds == 1
+    desk.planned(plan, "w")
+    view = desk.scheduler.snapshot(1)
+    assert (view.state, view.maps_done, view.reduces_done) == ("mapping", 0, 0)

@@ -157,11 +157,12 @@ class Schedule:
         after = world.now - world.faults.until
         self.look()
         world.run(lambda: False, world.now + 4.0, lambda: None)
+        self.look_idle()
         for worker in coordinator.workers:  # whoever comes back learns what was deleted while it was away
             if worker.alive:
                 worker.hello()
         world.run(lambda: False, world.now + 4.0, lambda: None)
-        self.look_again()
+        self.look_clean()
         tasks = sum(truth.tasks for truth in coordinator.truths.values())
         executed = sum(coordinator.executed.values())
         return Outcome(
@@ -218,12 +219,15 @@ class Schedule:
                 most = 2 + shape.flaky.get(task[1:], 0) + 2 * (task[1:] in shape.bad)
                 require(times <= most, "nothing runs more often than it must", task, times)
 
-    def look_again(self) -> None:
-        """A while after the end, all is quiet, and the nodes are clean."""
-        coordinator = self.coordinator
-        for worker in coordinator.workers:
+    def look_idle(self) -> None:
+        """A while after the end, all is quiet."""
+        for worker in self.coordinator.workers:
             if worker.alive and not worker.cut and worker.wakes < self.world.now - 3.0:
                 require(not worker.holding(), "nobody runs tasks of ended jobs", worker.name)
+
+    def look_clean(self) -> None:
+        """Once everybody has come back, the nodes hold what is kept of ended jobs, and nothing else."""
+        coordinator = self.coordinator
         assert coordinator.scheduler is not None
         outputs = {number: coordinator.scheduler.snapshot(number).outputs for number in coordinator.accepted.values()}
         for node in coordinator.nodes.values():
