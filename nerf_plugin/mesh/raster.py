@@ -90,6 +90,19 @@ def _rasterize(points, faces, width, height):  # type: ignore[no-untyped-def]
     return face, depth, bary
 
 
+@kernel
+def _mix(face, bary, corners, values, out):  # type: ignore[no-untyped-def]
+    for row in range(face.shape[0]):
+        for column in range(face.shape[1]):
+            f = face[row, column]
+            if f < 0:
+                continue
+            u, v = np.float64(bary[row, column, 0]), np.float64(bary[row, column, 1])
+            a, b, c = corners[f, 0], corners[f, 1], corners[f, 2]
+            for k in range(values.shape[1]):
+                out[row, column, k] = values[a, k] * u + values[b, k] * v + values[c, k] * (1 - u - v)
+
+
 def rasterize(vertices: np.ndarray, faces: np.ndarray, camera: CameraLike, supersample: int = 1) -> dict[str, Any]:
     """What a camera sees of a mesh.
 
@@ -113,9 +126,7 @@ def ray_lengths(camera: CameraLike) -> np.ndarray:
 
 def corner_values(raster: dict[str, Any], faces: np.ndarray, values: np.ndarray) -> np.ndarray:
     """(H,W,C) float64: values (V,C) of the corners in `faces`, interpolated; zeros where nothing is seen."""
-    seen = raster["face"] >= 0
-    corners = faces[raster["face"][seen]]
-    u, v = raster["bary"][seen][:, 0:1].astype(np.float64), raster["bary"][seen][:, 1:2].astype(np.float64)
-    out = np.zeros((*seen.shape, values.shape[1]))
-    out[seen] = values[corners[:, 0]] * u + values[corners[:, 1]] * v + values[corners[:, 2]] * (1 - u - v)
+    out = np.zeros((*raster["face"].shape, values.shape[1]))
+    corners = np.ascontiguousarray(faces, np.int32)
+    _mix(raster["face"], raster["bary"], corners, np.ascontiguousarray(values, np.float64), out)
     return out

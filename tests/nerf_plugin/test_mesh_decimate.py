@@ -43,7 +43,11 @@ def test_a_tenth_of_the_faces_keeps_the_shape():
     fewer = decimate(mesh, len(mesh.faces) // 10)
     facts = require_solid(fewer)
     assert facts["genus"] == 1 and facts["faces"] <= len(mesh.faces) // 10
-    assert facts["volume"] == pytest.approx(mesh.volume(), rel=0.02)
+    # Triangles with sides h and corners on a surface lie h^2 / 8 times its mean curvature below it, which over a torus
+    # with a tube of radius r is h^2 / 8r^2 of its volume. The cheapest corners lie outside, and save over half of it.
+    corners = fewer.vertices[fewer.faces]
+    square = ((corners - np.roll(corners, 1, axis=1)) ** 2).sum(axis=2).mean()
+    assert 0 < 1 - facts["volume"] / mesh.volume() < 0.5 * square / (8 * 0.22**2)
     assert metrics.compare_mesh(fewer, mesh)["fscore@1%"] > 0.999
 
 

@@ -94,7 +94,11 @@ def test_what_nobody_saw_is_closed_and_capped_flat(from_above):
     require_solid(mesh)
     lowest = mesh.vertices[:, 2].min()
     seen = CENTER[2] + RADIUS * np.sin(np.arcsin(0.3) - np.arccos(RADIUS / 3))
-    assert lowest == pytest.approx(seen, abs=0.05)
+    # The last pixel inside the outline has its centre up to half a pixel inside; its ray, which falls by 0.3, meets the
+    # sphere that much nearer, and so higher.
+    pixel = 3 / next(ring([0.3])).fx
+    above = 0.5 * pixel + 0.3 * np.sqrt(RADIUS * pixel)
+    assert seen - 0.5 * pixel < lowest < seen + above
     flat = np.abs(mesh.vertices[:, 2] - lowest) < 1e-6
     assert flat.sum() > 50
     uncapped = keep_components(surface(from_above, cap=False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nerf_plugin.mesh.onset import choose_views, onset_depth
+from nerf_plugin.mesh.onset import _STEP, LOSS, choose_views, onset_depth
 from tests.nerf_plugin.test_mesh_fusion import CENTER, RADIUS, look_from, ring, sphere_depth
 
 
@@ -36,7 +36,9 @@ def test_the_surface_is_found_whatever_the_fog_behind_it(soft):
     seen = truth > 0
     assert np.array_equal(depth > 0, seen)
     assert np.abs(depth - truth)[seen].max() < 1.0 * field.voxel
-    assert np.abs((depth - truth)[seen].mean()) < 0.6 * field.voxel
+    # Found where LOSS is reached, that deep in the fog; the interval in which the fog begins counts by its middle.
+    bias = (depth - truth)[seen].mean() - LOSS / field.density
+    assert abs(bias) < 0.5 * _STEP * field.voxel
 
 
 def test_haze_far_before_the_surface_does_not_count():

@@ -32,6 +32,18 @@ def test_weights_bring_back_the_place_that_a_pixel_sees():
     assert np.allclose(corner_values(raster, faces, vertices)[seen], origin + distance[:, None] * directions, atol=1e-4)
 
 
+def test_values_of_corners_are_mixed_as_numpy_mixes_them():
+    rng = np.random.default_rng(5)
+    vertices, faces = rng.normal(scale=0.6, size=(24, 3)), rng.integers(0, 24, (20, 3)).astype(np.int32)
+    raster = rasterize(vertices, faces, look_from([2.5, 1.0, 0.7], size=48))
+    values, seen = rng.normal(size=(24, 2)), raster["face"] >= 0
+    u, v = raster["bary"][seen][:, :1].astype(np.float64), raster["bary"][seen][:, 1:].astype(np.float64)
+    a, b, c = (values[faces[raster["face"][seen], i]] for i in range(3))
+    mixed = corner_values(raster, faces, values)
+    np.testing.assert_array_equal(mixed[seen], a * u + b * v + c * (1 - u - v))
+    assert not mixed[~seen].any()
+
+
 def test_a_triangle_behind_the_camera_is_not_seen():
     camera = look_from([2.0, 0.0, 0.0], size=16)
     behind = np.array([[3.0, -1, -1], [3.0, 1, -1], [3.0, 0, 1]])
