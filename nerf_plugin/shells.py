@@ -58,5 +58,5 @@ class Shells:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Shells:
         """From plain data with the names of the fields."""
-        geometry = (np.asarray(plain[name], np.float64) for name in ("centre", "radii"))
-        return cls(*geometry, np.asarray(plain["values"]))
+        centre, radii = (np.asarray(plain[name], np.float64) for name in ("centre", "radii"))
+        return cls(centre, radii, np.asarray(plain["values"]))

@@ -91,7 +91,7 @@ def refit(settings: Settings, levels: Sequence[Level], level: int, done: int, bo
         count -= 1
     factor = max(factor, 0.0)
     rest = wanted[level].rounds * (1 - begun) * factor
-    if count == level + 1:
-        rest = min(left / cost, rest if work > 0 else 0)
+    if count == level + 1:  # however much of the level is done: finer ones may have been dropped just now
+        rest = min(left / cost, max(0.0, MOST * wanted[level].rounds - done))
     now = replace(levels[level], rounds=max(done, done + round(rest)))
     return [*levels[:level], now, *(replace(wanted[i], rounds=max(1, round(wanted[i].rounds * factor))) for i in later)]

@@ -6,8 +6,16 @@ from nerf_plugin.training import PRESETS, Level, Settings, plan
 from nerf_plugin.training.pacing import MOST, note, open_book, refit
 
 
-def simulate(settings: Settings, budget: float, per_ray: float, between: float = 0.3, slow_after: int = 10**9):
-    """Seconds and rounds of a run whose rounds cost so much a ray, three times as much from round `slow_after` on."""
+def simulate(
+    settings: Settings,
+    budget: float,
+    per_ray: float,
+    between: float = 0.3,
+    slow_after: int = 10**9,
+    slow_until: int = 10**9,
+    slower: float = 3,
+):
+    """Seconds and rounds of a run whose rounds cost so much a ray, and `slower` times as much in the slow rounds."""
     now, levels, level, number = 0.0, list(settings.levels), 0, 0
     book = note(open_book(now), "prepare", now := now + 1.0)
     last_rate = 1.0
@@ -19,7 +27,12 @@ def simulate(settings: Settings, budget: float, per_ray: float, between: float =
             assert planned.level == level
             last_rate = planned.rate_sigma / settings.rate_sigma
             spec = levels[level]
-            now += spec.rays * per_ray * (spec.resolution / 64) ** 0.7 * (3 if number >= slow_after else 1)
+            now += (
+                spec.rays
+                * per_ray
+                * (spec.resolution / 64) ** 0.7
+                * (slower if slow_after <= number < slow_until else 1)
+            )
             book = note(book, "round", now)
             number += 1
             done = number - sum(spec.rounds for spec in levels[:level])
@@ -48,6 +61,15 @@ def test_a_machine_that_slows_down_is_noticed() -> None:
     budget = simulate(settings, 1e9, 1e-6)[0] / MOST
     seconds, _, rate, _ = simulate(settings, budget, 1e-6, slow_after=60)
     assert seconds < 1.05 * budget + 0.5 and rate < 1.25 * settings.rate_end
+
+
+@pytest.mark.parametrize("slow_after", range(40, 80, 3))
+def test_time_is_used_when_fine_levels_are_dropped_late(slow_after: int) -> None:
+    """Ten slow rounds at the end of a coarse level look as if there were no time for finer ones."""
+    settings = PRESETS["standard"]
+    budget = 0.9 * simulate(settings, 1e9, 1e-6)[0] / MOST
+    seconds = simulate(settings, budget, 1e-6, slow_after=slow_after, slow_until=slow_after + 10, slower=8)[0]
+    assert 0.85 * budget < seconds < 1.1 * budget + 0.5
 
 
 def test_a_large_budget_lengthens_the_run_up_to_a_bound() -> None:
