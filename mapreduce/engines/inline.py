@@ -7,9 +7,11 @@ through the codec and the shuffle here too, so what cannot be sent or merged is 
 
 from __future__ import annotations
 
+import os
 import reprlib
 import tempfile
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from .. import tasks
 from ..blobs import BlobStore, Reader
 from ..job import Artifact, Job, Result, Skipped
 from ..wire.messages import Ref, Update
+from ..working.host import VARIABLE, DataDirectory
 
 OnUpdate = Callable[[Update], None]
 
@@ -42,8 +45,18 @@ class InlineEngine:
     ) -> Result:
         """Run `job` to its end. Errors of the job's own methods come through as they are, but for those of the first
         `skip_bad` splits whose map raises: they are set aside."""
-        folder = tempfile.TemporaryDirectory(prefix="daf-inline-")
-        return _Run(job, job.seed if seed is None else seed, folder, on_update, skip_bad).run()
+        folder = _Folder()
+        return _Run(job, job.seed if seed is None else seed, folder.directory, on_update, skip_bad).run(folder)
+
+
+class _Folder:
+    """Where a run's blobs are. It goes with whoever refers to it; that of a program that was killed is deleted by the
+    next run."""
+
+    def __init__(self) -> None:
+        self.directory = DataDirectory(base=Path(os.environ.get(VARIABLE) or tempfile.gettempdir()).absolute())
+        self.path = self.directory.path
+        weakref.finalize(self, self.directory.close)
 
 
 class _Run:
@@ -53,14 +66,12 @@ class _Run:
         self,
         job: Job,
         seed: int,
-        folder: tempfile.TemporaryDirectory[str],
+        folder: DataDirectory,
         on_update: OnUpdate | None,
         skip_bad: int,
     ):
-        root = Path(folder.name)
-        store = BlobStore(root / "blobs")
-        self._env = tasks.Env(job, 1, seed, store, Reader(store, "inline"), root / "scratch", report=self._report)
-        self._folder = folder
+        store, scratch = BlobStore(folder.blobs), folder.scratch
+        self._env = tasks.Env(job, 1, seed, store, Reader(store, "inline"), scratch, report=self._report)
         self._on_update = on_update or (lambda update: None)
         self._counters: dict[str, int] = {}
         self._started = time.time()
@@ -71,7 +82,8 @@ class _Run:
         self._units: set[tuple[int, int]] = set()
         """(stage, kind) of earlier stages that still lie there."""
 
-    def run(self) -> Result:
+    def run(self, keep: object) -> Result:
+        """`keep` is what the result refers to, so that its blobs stay."""
         env, number = self._env, 0
         previous: tasks.Previous | None = None
         while not (plan := tasks.run_plan(env, number, previous)).last:
@@ -87,7 +99,7 @@ class _Run:
         outputs = tasks.outputs_of(env.reader, env.job_id, [] if previous is None else previous.outputs)
         metrics = {"seconds": time.time() - self._started, "tasks": self._tasks, "stages": number, "retries": 0}
         self._tell("done")
-        told = (value, outputs, artifacts, self._counters, metrics, self._folder, tuple(self._skipped))
+        told = (value, outputs, artifacts, self._counters, metrics, keep, tuple(self._skipped))
         return Result(1, type(env.job).name, *told)
 
     def _run_stage(self, number: int, plan: tasks.Plan) -> tasks.Previous:

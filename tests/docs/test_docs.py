@@ -11,11 +11,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from mapreduce import errors
+from mapreduce.working.limits import die_with_parent
 from tests.docs.pages import Block, Command, Page, commands, matches
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,7 +75,15 @@ class Dialogue:
             log = open(self.folder / f"background-{len(self.background)}.log", "wb")
             bash = ["bash", "-c", f"exec {line.rstrip('& ')}"]
             self.background.append(
-                subprocess.Popen(bash, cwd=self.folder, env=self.env, stdout=log, stderr=log, start_new_session=True)
+                subprocess.Popen(
+                    bash,
+                    cwd=self.folder,
+                    env=self.env,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    preexec_fn=partial(die_with_parent, os.getpid()),  # also when the test run is killed
+                )
             )
             log.close()
             return

@@ -4,6 +4,9 @@ say."""
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,7 +90,7 @@ def test_a_job_without_stages_still_finishes() -> None:
 
 def test_rounds_leave_no_more_behind_than_one_round() -> None:
     def files(result: Any) -> list[str]:
-        return [name for _, _, names in os.walk(result._keep.name) for name in names]
+        return [name for _, _, names in os.walk(result._keep.path) for name in names]
 
     few, many = InlineEngine().run(Rounds(rounds=3)), InlineEngine().run(Rounds(rounds=12))
     assert len(files(few)) == len(files(many))
@@ -139,7 +142,7 @@ def test_artifacts_of_map_and_finish_are_listed_with_their_hashes(tmp_path: Path
     assert sorted(a.path.name for a in result.artifacts) == ["0.txt", "1.txt", "all.txt"]
     assert sorted(os.listdir(tmp_path)) == ["0.txt", "1.txt", "all.txt"]
     assert all(len(a.sha256) == 64 and a.size == a.path.stat().st_size for a in result.artifacts)
-    assert not list(Path(result._keep.name).rglob("temporary"))
+    assert not list(Path(result._keep.path).rglob("temporary"))
 
 
 def test_ctx_cached_lives_for_the_job_or_for_the_stage() -> None:
@@ -197,3 +200,23 @@ def test_only_the_last_stage_is_kept_in_history() -> None:
 
     with pytest.raises(IndexError, match="only the last committed stage"):
         InlineEngine().run(Greedy())
+
+
+def test_what_a_killed_run_left_is_deleted_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = """
+        import os
+        from mapreduce.engines.inline import InlineEngine
+        from tests.engines.test_inline import Squares
+        InlineEngine().run(Squares(), on_update=lambda update: os.kill(os.getpid(), 9))
+    """
+    environ = os.environ | {"DAF_DATA_DIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
+    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], env=environ)
+    assert killed.returncode == -9
+    (left,) = tmp_path.iterdir()
+    monkeypatch.setenv("DAF_DATA_DIR", str(tmp_path))
+    result = InlineEngine().run(Squares())
+    (mine,) = tmp_path.iterdir()
+    assert mine != left and not left.exists()
+    assert dict(result) == {0: 120, 1: 165}
+    del result
+    assert not mine.exists()
