@@ -52,11 +52,8 @@ def soaked(minutes: float, seed: int) -> list[Row]:
         def harass() -> None:
             while not over.wait(rng.uniform(5.0, 15.0)):
                 role = rng.choice(list(kills))
-                victims = engine.pids("worker" if role == "slot" else role)
                 try:
-                    if role == "slot":
-                        below = [child for pid in victims for child in psutil.Process(pid).children(recursive=True)]
-                        victims = [child.pid for child in below if not child.children()]
+                    victims = slots() if role == "slot" else engine.pids(role)
                     os.kill(rng.choice(victims), signal.SIGKILL)
                     kills[role] += 1
                 except (ProcessLookupError, psutil.NoSuchProcess, IndexError):
@@ -97,6 +94,12 @@ def soaked(minutes: float, seed: int) -> list[Row]:
             command,
         ),
     ]
+
+
+def slots() -> list[int]:
+    """The processes of this tree that run tasks."""
+    found = psutil.Process().children(recursive=True)
+    return [child.pid for child in found if child.cmdline()[:1] and child.cmdline()[0].startswith("daf-slot")]
 
 
 def level(engine: LocalEngine) -> dict[str, int]:

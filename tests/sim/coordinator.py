@@ -66,8 +66,8 @@ class Coordinator:
 
     @property
     def clock(self) -> float:
-        """What the scheduler is told: a clock that may have jumped."""
-        return self.world.now + self.skew
+        """What the scheduler is told: a clock that may have jumped, and never shows less than nothing."""
+        return 1_000.0 + self.world.now + self.skew
 
     # ---------------------------------------------------------------------------------------------- people and machines
 

@@ -15,7 +15,7 @@ from .planted import BUGS, hunt
 from .schedule import simulate
 
 SCHEDULES, BLOCK = 2_000, 100
-WITHIN = 80
+WITHIN = 150
 SLOW = {
     "a_rewind_believes_the_lost_node",
     "a_rewind_keeps_the_skips",
