@@ -647,12 +647,6 @@ def wrong_bytes_are_believed() -> Any:
 
 
 @bug
-def a_rewind_believes_the_lost_node() -> Any:
-    """What the first stage left on a node that lost it, and lives, is believed after the rewind that this caused."""
-    return patch.object(losses, "forsake", nothing)
-
-
-@bug
 def those_set_aside_get_more() -> Any:
     """A node whose bytes were wrong is set aside, and given work all the same."""
     return patch.object(Worker, "resting", property(lambda self: self.draining))

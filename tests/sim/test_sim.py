@@ -17,7 +17,6 @@ from .schedule import simulate
 SCHEDULES, BLOCK = 2_000, 100
 WITHIN = 150
 SLOW = {
-    "a_rewind_believes_the_lost_node",
     "a_rewind_keeps_the_skips",
     "cancel_does_not_abort",
     "failures_count_twice",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mapreduce.wire import codec
@@ -28,6 +28,7 @@ values = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 @given(values)
 def test_plain_data_comes_back_equal_and_of_the_same_type(value: Any) -> None:
     back = codec.loads(codec.pack(value), check=True)
