@@ -228,7 +228,7 @@ def avatar_files(
     """Name to content: avatar.obj with .mtl and .png, avatar.glb, avatar.ply, viewer.html, and avatar.json, which
     names the others with their hashes and comes last: where it is, all is there.
 
-    source: plain facts about where it comes from (data set, fingerprint, training parameters, seed).
+    source: plain facts about where it comes from (data set, its fingerprint, training parameters, seed).
     """
     solid, charts = mesh_of(mesh), atlas_of(atlas)
     parts = {"uv": charts.uv, "uv_faces": charts.faces, "texture": texture}

@@ -265,7 +265,7 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, AvatarOptions, Job):
                 front=front_of(cameras),
                 title=title,
                 facts=facts,
-                source={"dataset": title, "photos": len(cameras)} | chosen,
+                source=chosen | {"dataset": title, "photos": len(cameras), "fingerprint": self.capture.fingerprint},
             ),
         }
         for name, content in files.items():

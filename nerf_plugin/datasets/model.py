@@ -121,6 +121,14 @@ class Dataset:
         """All views at another size."""
         return replace(self, views=[view.scaled(factor) for view in self.views])
 
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest of all views' fingerprints: the same for the same photos and cameras, wherever they lie."""
+        digest = hashlib.blake2b(digest_size=16)
+        for view in self.views:
+            digest.update(view.fingerprint.encode())
+        return digest.hexdigest()
+
     def __len__(self) -> int:
         return len(self.views)
 

@@ -5,8 +5,9 @@ each a mean over its own area, and a picture of the mesh reads between texels ag
 whose pictures A T are the photos P, least squares of a system with a row for each pixel. One step of SIRT (Gilbert,
 "Iterative methods for the three-dimensional reconstruction of an object from projections", 1972) does most of it: what
 the photos have and the pictures lack is sent back along the rays that made the pictures, and each texel takes its mean,
+over-relaxed,
 
-    T += (A' W (P - A T)) / (A' W 1)
+    T += 1.6 (A' W (P - A T)) / (A' W 1)
 
 W leaves out pixels that the mesh or the mask covers in part, and doubts those that differ a lot: passers-by and places
 where the surface is wrong are not to be painted on it. One map task a group of photos; the groups are a fixed list.
@@ -26,8 +27,10 @@ from nerf_plugin.texture.atlas import Atlas
 GROUPS = 8
 FINE = 2
 """Samples along each side of a pixel."""
-DOUBT = 0.3
+DOUBT = 0.4
 """Root of the summed squared difference of a pixel's channels (0..1) at which it counts for 0.61."""
+RELAXED = 1.6
+"""Times the mean that each texel takes. SIRT converges below 2; on heads one step with 1.6 is worth two with 1."""
 _LEAST = 0.5
 """Weight, in samples, that stands against those of a texel: what few samples say moves it little."""
 
@@ -107,6 +110,6 @@ def polish(texture: np.ndarray, parts: Sequence[dict[str, np.ndarray]]) -> np.nd
     total = np.zeros((texture.shape[0] * texture.shape[1], 4), np.float32)
     for part in parts:
         total[part["texel"]] += part["lack"]
-    step = total[:, :3] / (total[:, 3:] + np.float32(_LEAST))
+    step = np.float32(RELAXED) * total[:, :3] / (total[:, 3:] + np.float32(_LEAST))
     better = texture.reshape(-1, 3).astype(np.float32) + step
     return np.clip(np.rint(better), 0, 255).astype(np.uint8).reshape(texture.shape)

@@ -19,6 +19,7 @@ from mapreduce import BadInput, JobFailed, run
 from mapreduce.engines.local import LocalEngine
 from nerf_plugin.avatar import front_of
 from nerf_plugin.cameras import Camera, look_at
+from nerf_plugin.datasets import load
 from nerf_plugin.field import Field
 from nerf_plugin.job import Nerf
 from tests.nerf_plugin.captures import ANGLE, RADIUS, ball
@@ -58,7 +59,7 @@ def hashes(result: Any) -> dict[str, str]:
     return {a.path.name: a.sha256 for a in result.artifacts if a.path.name in SAME}
 
 
-def test_a_ball_is_learned_and_meshed(inline: Any) -> None:
+def test_a_ball_is_learned_and_meshed(inline: Any, capture: Path) -> None:
     assert inline.value["psnr"] > 25 and inline.value["mesh_psnr"] > 25 and inline.value["watertight"]
     folder = inline.artifacts[0].path.parent
     mesh = trimesh.load_mesh(folder / "avatar.ply")
@@ -71,6 +72,9 @@ def test_a_ball_is_learned_and_meshed(inline: Any) -> None:
     story = json.loads((folder / "avatar.json").read_text())
     for name, facts in story["files"].items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == facts["sha256"]
+    source = story["source"]
+    assert source["fingerprint"] == load(capture).fingerprint and source["dataset"] == capture.name
+    assert (source["photos"], source["preset"], source["seed"]) == (len(load(capture)), "draft", 0)
     assert sorted(path.name for path in (folder / "renders").iterdir()) == ["000.png", "001.png", "002.png"]
 
 
