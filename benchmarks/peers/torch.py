@@ -8,7 +8,7 @@ from . import common
 
 
 def missing() -> str | None:
-    return common.not_installed("torch")
+    return common.not_installed("torch") and "not installed (pip install torch)"
 
 
 def version() -> str:

@@ -35,9 +35,10 @@ def test_a_case_runs_and_all_peers_have_the_same_result(case: str, tmp_path: Pat
 
 
 def test_a_peer_that_is_not_installed_is_named_as_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    absent = SimpleNamespace(missing=lambda: "not installed (pip install .[bench])")
+    absent = SimpleNamespace(missing=lambda: "not installed (pip install .[bench])", empty_tasks=lambda n: None)
     monkeypatch.setitem(sys.modules, "benchmarks.peers.ray", absent)
     assert measure.measure("empty_tasks", "ray", {"n": 1}) == {"missing": "not installed (pip install .[bench])"}
+    assert measure.measure("kernel", "ray", {}) == {"missing": measure.NOT_DONE}, "it would not do that case anyway"
     row = Row("empty_tasks", "ray", {"n": 1}, "", "missing", "not installed (pip install .[bench])")
     assert "missing: not installed" in report.markdown([row], harness.machine())
 
