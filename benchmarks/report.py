@@ -56,7 +56,8 @@ def _number(value: float) -> str:
 
 
 def plots(rows: list[Row], folder: Path) -> list[Path]:
-    """One SVG a case: bars of the first figure with their spread. Needs matplotlib; without it no plots are made."""
+    """One SVG a case of several rows: bars of the first figure with their spread, ours in colour. Needs matplotlib;
+    without it no plots are made."""
     try:
         import matplotlib
     except ImportError:
@@ -70,7 +71,7 @@ def plots(rows: list[Row], folder: Path) -> list[Path]:
         case = CASES[name]
         label, figure = next(iter(case.figures.items()))
         group = [row for row in rows if row.case == name and row.status == "ok" and row.median(label) is not None]
-        if not group:
+        if len(group) < 2:
             continue
         group.sort(key=lambda row: _rank(row, label, figure), reverse=True)
         medians = [row.median(label) or 0.0 for row in group]
@@ -78,10 +79,14 @@ def plots(rows: list[Row], folder: Path) -> list[Path]:
         errors = [[m - low for m, (low, _) in zip(medians, spreads, strict=True)]]
         errors.append([high - m for m, (_, high) in zip(medians, spreads, strict=True)])
         figure_, axes = pyplot.subplots(figsize=(7, 0.6 + 0.35 * len(group)), layout="constrained")
-        colors = ["#1f6f8b" if row.peer == "daf" else "#b9c4c9" for row in group]
+        colors = ["#1f6f8b" if row.peer.startswith("daf") else "#b9c4c9" for row in group]
         axes.barh([row.peer for row in group], medians, xerr=errors, color=colors, ecolor="#444444", capsize=2)
         if min(medians) > 0 and max(medians) > 30 * min(medians):
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter("{x:g}")
+        for place, (median, (_, high)) in enumerate(zip(medians, spreads, strict=True)):
+            axes.annotate(_number(median), (high, place), (4, 0), textcoords="offset points", va="center", fontsize=8)
+        axes.margins(x=0.1)
         axes.set_xlabel(f"{label}, {figure.unit} ({figure.better} is better)")
         axes.set_title(case.title, fontsize=10, loc="left")
         axes.spines[["top", "right"]].set_visible(False)

@@ -50,7 +50,8 @@ def test_the_page_has_each_run_with_its_date_and_the_last_one_of_a_case(tmp_path
     for date, seconds in (("Monday", 7.0), ("Tuesday", 5.0)):
         about = harness.machine() | {"date": date}
         row = Row("sort", "daf", {"records": 5, "data": "/home/me/x"}, "", samples=[{"seconds": seconds}])
-        results.append(harness.to_json([row], about))
+        peer = Row("sort", "gnu", {"records": 5}, "", samples=[{"seconds": 9.0}])
+        results.append(harness.to_json([row, peer], about))
     paths = page.write(results, tmp_path / "page.md")
     text = (tmp_path / "page.md").read_text()
     assert "Tuesday" in text and "Monday" not in text and "**5** (5 to 5)" in text

@@ -55,6 +55,13 @@ def test_plots_are_the_same_bytes_for_the_same_figures(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="plots need matplotlib (pip install .[reports])")
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        [path] = report.plots([row("sort", "seconds", 1.0, 2.0)], tmp_path / name)
+        peer = row("sort", "seconds", 3.0)
+        peer.peer = "gnu"
+        [path] = report.plots([row("sort", "seconds", 1.0, 2.0), peer], tmp_path / name)
         assert path.name == "sort.svg"
     assert (tmp_path / "a" / "sort.svg").read_bytes() == (tmp_path / "b" / "sort.svg").read_bytes()
+
+
+def test_one_row_alone_is_no_plot(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="plots need matplotlib (pip install .[reports])")
+    assert report.plots([row("sort", "seconds", 1.0, 2.0)], tmp_path) == []
