@@ -144,7 +144,7 @@ def test_a_stream_reads_every_pixel_once_an_epoch():
 
 
 def test_harmonics_wait_until_the_surface_is_there():
-    """Colours that depend on the view explain a wrong surface too, so they come after it; a field that goes on has it."""
+    """Colours that depend on the view explain a wrong surface too, so they come after it."""
     settings = PRESETS["standard"]
     rates = [plan(settings, n, 100).rate_sh for n in range(settings.rounds)]
     assert rates[0] < 0.1 * rates[-1] and rates == sorted(rates)
