@@ -216,6 +216,7 @@ CASES = {
             "Training with 1 and 2 workers: speed-up, the engine's share of a round, bytes of a round",
             {
                 "speedup_2": Figure("x", "more"),
+                "ceiling": Figure("x, if nothing ever waited", "more"),
                 "overhead": Figure("% of all rounds", "less"),
                 "overhead_last": Figure("% of the last level's rounds", "less"),
                 "round": Figure("ms", "less"),

@@ -238,6 +238,7 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, AvatarOptions, Job):
         made, baked = dict(ctx.shared["mesh"]), dict(ctx.shared["texture"])
         [atlas] = in_order(ctx.shared["atlas"])
         facts = made["facts"] | baked["shares"]
+        traffic = self.traffic(ctx.state)
         pictures = dict(results)
         views = [pictures[key] for key in sorted(pictures) if key[0] == "view"]
         turns = [pictures[key] for key in sorted(pictures) if key[0] == "turn"]
@@ -271,7 +272,8 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, AvatarOptions, Job):
         for name, content in files.items():
             with ctx.artifact(self.out / name) as file:
                 file.write(content)
-        return summary["summary"] | {"faces": len(made["mesh"]["faces"]), "watertight": bool(facts["manifold"])}
+        made_of = {"faces": len(made["mesh"]["faces"]), "watertight": bool(facts["manifold"])}
+        return summary["summary"] | made_of | traffic
 
 
 def seconds_of(text: str) -> float:

@@ -139,14 +139,14 @@ def merge(total, first, start, words, packed):
 def step(old, total, rate_sigma, rate_color, rate_sh, beta, new):
     """One RMSprop step: new = old - rate * total / sqrt(second moment).
 
-    old, new: (M*16,) uint16, bits of halves (layout: `kernels.march`); total: (M*16,) float32. rate_sh multiplies
-    rate_color for degree-1 coefficients.
+    old, new: (M*16,) uint16, bits of halves (layout: `kernels.march`); total: (M*16,) float32, zeros on return. rate_sh
+    multiplies rate_color for degree-1 coefficients.
     """
     f = np.float32
     lanes, row = np.zeros(16, np.float32), np.zeros(16, np.float32)
     for i in range(1, 16):
         lanes[i] = f(rate_color) * COLORS[i] * (f(1.0) if i < 4 else f(rate_sh))
-    density, colors = vload(DENSITY, 0), vload(lanes, 0)
+    density, colors, zero = vload(DENSITY, 0), vload(lanes, 0), vset(f(0.0))
     keep, fresh = f(beta), f(1.0 - beta)
     for o in range(0, len(old), 16):
         if total[o + 8] == f(0.0):
@@ -166,3 +166,4 @@ def step(old, total, rate_sigma, rate_color, rate_sh, beta, new):
         row[8] = vc
         row[12] = weight
         hstore(new, o, vload(row, 0))
+        vstore(total, o, zero)

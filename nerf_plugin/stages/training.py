@@ -12,6 +12,7 @@ Rows and photos travel by reference: a round costs the bytes of its gradients an
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 LOSS_UNIT = 1e-6
 """Counters are integers: squared error is counted in millionths."""
 CURVE_POINTS = 200
+TRAFFIC = ("bytes of rounds", "bytes of dense rounds")
+"""What map tasks sent and reduce tasks wrote; and what it would have been, had each map task sent and received 13
+float32 for every voxel of the box."""
 
 
 class Shard(Sequence[dict[str, Any]]):
@@ -132,7 +136,7 @@ class TrainingStages:
             state["book"] = pacing().note(state["book"], state["phase"], self.clock())
         if state["phase"] == "round":
             state["round"] += 1
-            totals = {name: last.counters.get(name, 0) for name in ("rays", "squared error")}
+            totals = {name: last.counters.get(name, 0) for name in ("rays", "squared error", *TRAFFIC)}
             fresh = {name: value - state["seen"].get(name, 0) for name, value in totals.items()}
             error = fresh["squared error"] * LOSS_UNIT / max(1, 3 * fresh["rays"])
             state["seen"] = totals
@@ -167,6 +171,13 @@ class TrainingStages:
             done += min(rounds, level.rounds) * level.rays
             rounds = max(0, rounds - level.rounds)
         return done / settings.rays
+
+    def traffic(self, state: dict[str, Any]) -> dict[str, float]:
+        """round_megabytes: what map tasks sent and reduce tasks wrote in a round, mean over the run; dense_exchange:
+        how many times as much a dense exchange would have been (see TRAFFIC)."""
+        sent, dense = (state["seen"].get(name, 0) for name in TRAFFIC)
+        rounds = max(1, state["round"])
+        return {"round_megabytes": round(sent / rounds / 1e6, 2), "dense_exchange": round(dense / max(1, sent), 1)}
 
     def training_over(self, last: StageResult) -> str:
         """What follows a committed round: "round", "grid" (the next level) or "done"."""
@@ -268,11 +279,13 @@ class TrainingStages:
         ctx.count("rays", figures["rays"])
         ctx.count("samples", figures["alive"])
         ctx.count("squared error", round(figures["loss"] / LOSS_UNIT))
+        ctx.count(TRAFFIC[0], sum(array.nbytes for packet in packets for array in packet.values()))
+        ctx.count(TRAFFIC[1], 2 * 13 * 4 * math.prod(grid.resolution))
         yield from enumerate(packets)
 
     def step(self, part: int, packets: Iterable[Any], ctx: Context) -> Iterator[tuple[int, Any]]:
         """Reduce: one range of rows takes its optimiser step; packets come in map order."""
-        from nerf_plugin.training import outside, plan, reduce_task
+        from nerf_plugin.training import Scratch, outside, plan, reduce_task
 
         number, count = self.round_of(ctx)
         settings = self.run_of(ctx.state)
@@ -284,7 +297,9 @@ class TrainingStages:
             return
         _, grid = self.grid(ctx, "grid", now.level)
         [(_, rows)] = ctx.shared["rows"].partition(part)
-        yield part, reduce_task(settings, now, grid, part, rows, list(packets))
+        new = reduce_task(settings, now, grid, part, rows, list(packets), ctx.cached("scratch", Scratch))
+        ctx.count(TRAFFIC[0], new.nbytes)
+        yield part, new
 
     def round_of(self, ctx: Context) -> tuple[int, int]:
         """(round, number of photos) of the stage at hand."""

@@ -45,7 +45,7 @@ class Scratch:
         """(rows*16,) float32 of zeros. The borrower hands it back as zeros by calling `clean`."""
         size = rows * 16
         if len(self._grads) < size:
-            self._grads = np.zeros(size + size // 8, np.float32)
+            self._grads = np.zeros(size, np.float32)
         elif not self._clean:
             self._grads[:] = 0
         self._clean = False
@@ -144,14 +144,15 @@ def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, gr
 
 
 def reduce_task(settings: Settings, plan: RoundPlan, grid: Grid, part: int, rows: np.ndarray,
-                packets: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:  # fmt: skip
+                packets: Sequence[Mapping[str, np.ndarray]], scratch: Scratch | None = None) -> np.ndarray:  # fmt: skip
     """One optimiser step of a range of rows.
 
     part: number of the range, of `grid.ranges(settings.parts)`. rows: (n, 16) float16, the range. packets: those of the
     range, in map order. Returns the new (n, 16) float16.
     """
     brick = grid.ranges(settings.parts)[part][0]
-    total = np.zeros(rows.size, np.float32)
+    scratch = scratch or Scratch()
+    total = scratch.gradients(len(rows))
     for packet in packets:
         update.merge(total, grid.first, brick, packet["touched"], packet["packed"])
     new = np.empty(rows.shape, np.float16)
@@ -159,4 +160,5 @@ def reduce_task(settings: Settings, plan: RoundPlan, grid: Grid, part: int, rows
         rows.view(np.uint16).reshape(-1), total, plan.rate_sigma, plan.rate_color, plan.rate_sh, settings.beta,
         new.view(np.uint16).reshape(-1),
     )  # fmt: skip
+    scratch.clean()
     return new

@@ -40,13 +40,18 @@ def test_the_twin_computes_the_same_and_a_difference_is_noticed(capture: Path, t
 
 def test_one_and_two_workers_leave_the_same_rows_and_a_diary(capture: Path, tmp_path: Path) -> None:
     figures, _ = scaling.measure(str(capture), "draft", 0.05, tmp_path)
-    diary = scaling.rounds(scaling.read_diary(tmp_path / "1"))
+    diary = scaling.rounds(scaling.read_diary(tmp_path / "1-0"))
     assert len(diary) == PRESETS["draft"].scaled(0.05).rounds
     for one in diary:
         assert one["maps"] == 4 and one["reduces"] == max(1, min(4, one["live"] // 32768))
         assert 0 < one["kernel"] <= one["tasks"] <= one["wall"]
         assert one["reduce_bytes"] == 32 * one["live"] <= 32 * one["dense"]
-    assert figures["dense"] > figures["live"] > 0 and 0 < figures["overhead"] < 100
+    assert figures["dense"] > figures["live"] > 0 and 0 < figures["overhead"] < 100 and figures["ceiling"] > 0
+
+
+def test_each_round_counts_as_it_went_best() -> None:
+    first, second = [{"wall": 2.0, "kernel": 1.0}, {"wall": 1.0, "kernel": 0.5}], [{"wall": 1.5}, {"wall": 3.0}]
+    assert scaling.best([first, second]) == [second[0], first[1]]
 
 
 def test_a_single_machine_sends_nothing_and_a_faster_card_never_harms() -> None:

@@ -22,6 +22,7 @@ from nerf_plugin.cameras import Camera, look_at
 from nerf_plugin.datasets import load
 from nerf_plugin.field import Field
 from nerf_plugin.job import Nerf
+from nerf_plugin.stages.training import TRAFFIC
 from tests.nerf_plugin.captures import ANGLE, RADIUS, ball
 
 SMALL: dict[str, Any] = {
@@ -68,6 +69,9 @@ def test_a_ball_is_learned_and_meshed(inline: Any, capture: Path) -> None:
     assert np.abs(np.linalg.norm(mesh.vertices, axis=1) - RADIUS).mean() < pixel
     assert Field.load(folder / "field.daf").to_bytes() == (folder / "field.daf").read_bytes()
     report = json.loads((folder / "report.json").read_text())
+    sent, dense = (inline.counters[name] for name in TRAFFIC)
+    assert inline.value["dense_exchange"] == round(dense / sent, 1) > 5
+    assert inline.value["round_megabytes"] == round(sent / 22 / 1e6, 2)
     assert report["summary"]["psnr"] == inline.value["psnr"] and len(report["views"]) == 3
     story = json.loads((folder / "avatar.json").read_text())
     for name, facts in story["files"].items():
