@@ -7,6 +7,8 @@ from pathlib import Path
 
 from ..errors import StoreError
 
+_CORRUPT = ("malformed", "not a database", "unsupported file format", "no such table", "decode to UTF-8")
+
 
 def corrupt(path: Path, what: str) -> StoreError:
     """Something in the file is not what was written."""
@@ -19,7 +21,7 @@ def corrupt(path: Path, what: str) -> StoreError:
 def explained(path: Path, error: sqlite3.Error, doing: str) -> StoreError:
     """What SQLite says, as one of ours."""
     text = str(error)
-    if any(sign in text for sign in ("malformed", "not a database", "unsupported file format", "no such table", "decode to UTF-8")):
+    if any(sign in text for sign in _CORRUPT):
         return corrupt(path, text)
     if "full" in text:
         return StoreError(

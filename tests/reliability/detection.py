@@ -156,7 +156,9 @@ def detected(minutes: float, seed: int) -> list[tuple[str, str, str]]:
     )
     every = [second for seconds in losses.seconds.values() for second in seconds]
     cores = len(os.sched_getaffinity(0))
-    what = f"a lost worker is missed, {LOOPS} endless loops for each of {cores} cores beside it (median / p99 / longest)"
+    what = (
+        f"a lost worker is missed, {LOOPS} endless loops for each of {cores} cores beside it (median / p99 / longest)"
+    )
     figure = f"{text}; all p99 {_at(every, 0.99):.2f} s; false alarms {losses.false}"
     return [(what, figure, f"python -m tests.reliability --only detection --minutes {minutes:g} --seed {seed}")]
 
