@@ -147,7 +147,7 @@ def test_every_type_of_field_has_its_option(daf: Daf, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
-        (["wordcuont", "book.txt"], 2, "there is no job type 'wordcuont'; did you mean wordcount?"),
+        (["wordcuont", "book.txt"], 2, "there is no job type 'wordcuont'; did you mean wordcount or wordcount-fast?"),
         (["nix.py"], 2, "there is no file 'nix.py'"),
         (["book.txt"], 2, "there is no job type 'book.txt'"),
         (["wordcount"], 2, "Missing argument 'PATHS...'"),
