@@ -291,9 +291,6 @@ class Reader:
             BlobLost: naming the node, when the bytes cannot be had from it.
             BlobWrong: ... or are not what the reference stands for.
         """
-        return verified(self._find(job, ref, offset, size), ref, offset)
-
-    def _find(self, job: int, ref: Ref, offset: int, size: int | None) -> memoryview:
         size = ref.size - offset if size is None else size
         node = self.nodes.get(ref.node)
         names = [self.store.name(job, ref)]
@@ -302,13 +299,15 @@ class Reader:
             names.append(self._store_of(node).name(job, ref))
         for candidate in dict.fromkeys(names):
             try:
-                return map_file(candidate, offset, size)
+                return verified(map_file(candidate, offset, size), ref, offset)
             except FileNotFoundError:
                 continue
             except OSError as error:
                 raise BlobLost(ref.node, str(error)) from error
-            except ValueError as error:
-                raise BlobWrong(ref.node, str(error)) from error
+            except (BlobWrong, ValueError) as error:
+                if candidate != names[-1] or not local:  # a copy of our own says nothing about the holder's
+                    continue
+                raise error if isinstance(error, BlobWrong) else BlobWrong(ref.node, str(error)) from error
         if local or self._fetch is None or node is None:
             raise BlobLost(ref.node, f"{names[-1]} is not there")
         return memoryview(self._fetch(node, job, ref, offset, size))

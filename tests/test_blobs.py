@@ -117,3 +117,19 @@ def test_of_a_node_that_was_away_only_what_lives_is_kept(tmp_path: Path) -> None
     assert {unit for unit in left if unit[0] == "3"} == {("3", "2", "2")}
     assert len({unit for unit in left if unit[0] == "9"}) == 9, "of jobs that are newer than the list nothing is known"
     assert not (tmp_path / "2" / "0" / "1-77-3").exists()
+
+
+@pytest.mark.parametrize("host", ["here", "away"])
+def test_a_wrong_copy_of_ones_own_is_not_laid_to_the_holder(tmp_path: Path, host: str) -> None:
+    """The reader's node made the same bytes once, or fetched them, and its disk is bad; the holder's are right."""
+    content = [codec.pack("right")]
+    for name in ("a", "b"):
+        digest, size = BlobStore(tmp_path / name).put(1, 0, 1, content)
+    mine = BlobStore(tmp_path / "a")
+    mine.path(1, 0, 1, digest).write_bytes(bytes(size))
+    ref = Ref(digest, size, "b", 0, 1)
+    holder = Node("b", host, str(tmp_path / "b"), "tcp://127.0.0.1:1")
+    reader = Reader(mine, "here", {"b": holder}, lambda node, job, ref, offset, size: content[0])
+    assert bytes(reader.read(1, ref)) == content[0]
+    mine.path(1, 0, 1, digest).write_bytes(b"short")
+    assert bytes(reader.read(1, ref)) == content[0]

@@ -70,7 +70,7 @@ def test_wrong_bytes_are_noticed_and_made_again(cluster, lies, size, host):
     with Client(cluster.endpoint) as client:
         states = {worker.worker: worker.state for worker in client.workers()}
         assert states["honest"] == states["other"] == "idle"
-        assert states["liar"] in ("set aside", "idle"), "one word against it may have been all that it took"
+        assert states.get("liar", "idle") in ("set aside", "idle"), "one word against it may have been all that it took"
         again = client.submit("told", msgspec.msgpack.encode({"count": 5, "size": 7}))
         assert client.wait(again, 60).state == "done"
 
