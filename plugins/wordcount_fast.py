@@ -1,7 +1,8 @@
 """Word count, compiled: the same words and counts as `wordcount`, with arrays instead of a key a word.
 
 A map task counts its range of the mapped file in one kernel and yields, under the number of a partition, all words that
-belong there as three arrays; a reduce task adds such arrays up in another. The kernels are in `words.py`.
+belong there as three arrays; a reduce task adds such arrays up in another. The kernels are in `words.py`; the first run
+on a machine compiles them, which takes some ten seconds, and later runs load them from disk.
 """
 
 from dataclasses import dataclass
