@@ -126,7 +126,7 @@ def test_commands_of_plugins_are_added_and_broken_ones_are_named(daf: Daf, tmp_p
     ("words", "expected"),
     [
         ("daf r", ["run"]),
-        ("daf run word", ["wordcount"]),
+        ("daf run word", ["wordcount", "wordcount-fast"]),
         ("daf run wordcount --t", ["--top"]),
         ("daf run thumbnails --format p", ["png"]),
         ("daf run wordcount ", ["file"]),
@@ -143,7 +143,7 @@ def test_completion(daf: Daf, words: str, expected: list[str]) -> None:
 def test_completion_works_with_a_broken_plugin(daf: Daf, tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text("from mapreduce import Job\nclass Wordbad(Job):\n    pass\n1 / 0\n")
     done = daf(_DAF_COMPLETE="bash_complete", COMP_WORDS="daf run word", COMP_CWORD="2", DAF_PLUGINS="bad.py")
-    assert done.stdout.split() == ["plain,wordbad", "plain,wordcount"]
+    assert done.stdout.split() == ["plain,wordbad", "plain,wordcount", "plain,wordcount-fast"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
