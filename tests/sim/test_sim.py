@@ -20,6 +20,7 @@ SLOW = {
     "a_rewind_keeps_the_skips",
     "cancel_does_not_abort",
     "failures_count_twice",
+    "fence_ignores_the_number",
     "kept_outputs_believed",
     "kept_results_not_committed_again",
     "those_set_aside_get_more",
