@@ -292,26 +292,39 @@ class _Class:
 
 
 @functools.lru_cache(maxsize=64)
-def _scan(source: bytes) -> tuple[_Class, ...]:
+def _scan(source: bytes, above: frozenset[str] = frozenset()) -> tuple[_Class, ...]:
     """The classes and functions of a module's top level. A class is taken for a job type if a base is called Job, or is
-    such a class of this file; its name and version are the literals assigned in its body, as `Job.__init_subclass__`
-    finds them."""
-    return tuple(_classes(source))
+    such a class, of this file or imported by name from another (not from `above`: modules whose import led here); its
+    name and version are the literals assigned in its body, as `Job.__init_subclass__` finds them."""
+    return tuple(_classes(source, above))
 
 
-def _classes(source: bytes) -> Iterator[_Class]:
+def _classes(source: bytes, above: frozenset[str]) -> Iterator[_Class]:
     jobs: set[str] = set()
+    imported: dict[str, tuple[str, str]] = {}
     for node in ast.parse(source).body:
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            imported |= {alias.asname or alias.name: (node.module, alias.name) for alias in node.names}
         if isinstance(node, ast.FunctionDef):
             yield _Class(node.name, node.name, "1", _first_line(node), False)
         if not isinstance(node, ast.ClassDef):
             continue
         bases = {base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "") for base in node.bases}
-        if "Job" in bases or bases & jobs:
+        if "Job" in bases or bases & jobs or any(_is_job(*imported[base], above) for base in bases & imported.keys()):
             jobs.add(node.name)
         literals = dict(_literals(node))
         name, number = literals.get("name", node.name.lower()), literals.get("version", "1")
         yield _Class(node.name, name, number, _first_line(node), node.name in jobs)
+
+
+def _is_job(module: str, name: str, above: frozenset[str]) -> bool:
+    """Whether a class of another module is a job type, as far as its source says."""
+    source = None if module in above else _find_source(module)
+    try:
+        found = _scan(source.read_bytes(), above | {module}) if source else ()
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return any(item.job and item.cls == name for item in found)
 
 
 def _first_line(node: ast.ClassDef | ast.FunctionDef) -> str:

@@ -107,6 +107,20 @@ def test_classes_that_extend_a_job_of_the_same_file_count(registry: plugins.Regi
     assert plugins.Registry().add(f"{path}:Third") == ["third"]
 
 
+def test_a_class_that_extends_an_imported_job_type_counts(
+    registry: plugins.Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shop.py").write_text(
+        "from plugins.wordcount import WordCount as Counts\nclass Base(Counts):\n    pass\n"
+    )
+    (tmp_path / "mine.py").write_text("from shop import Base\nfrom json import dumps\nclass Mine(Base):\n    pass\n")
+    (tmp_path / "round.py").write_text("from round import Other\nclass Other(Other):\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert registry.add(tmp_path / "mine.py") == ["mine"]
+    with pytest.raises(BadParameters, match="does not define a class that extends Job"):
+        registry.add(tmp_path / "round.py")
+
+
 def test_a_file_goes_before_an_installed_plugin_of_the_same_name(registry: plugins.Registry, tmp_path: Path) -> None:
     path = write(tmp_path, "mine.py", GOOD.replace("Halve", "WordCount"))
     registry.add(path)
