@@ -95,9 +95,10 @@ class Zygote:
         what, *rest = json.loads(data)
         if what == "fork":
             load(NEEDS[rest[0]])
+            parent = os.getpid()  # the child could come too late to ask who it was
             pid = os.fork()
             if not pid:
-                return _child(rest[0], rest[1], rest[2], fds)
+                return _child(rest[0], rest[1], rest[2], fds, parent)
             children.add(pid)
             pidfd = [os.pidfd_open(pid)]
             answer = ["forked", pid]
@@ -165,9 +166,8 @@ def title(text: str) -> None:
         ctypes.memmove(start, text.encode()[: end - start - 1], min(len(text.encode()), end - start - 1))
 
 
-def _child(role: str, argument: str, name: str, fds: list[int]) -> Role:
+def _child(role: str, argument: str, name: str, fds: list[int], parent: int) -> Role:
     """Right after the fork, in the child: a process of its own, with what it was given and nothing else."""
-    parent = os.getppid()
     os.setpgid(0, 0)
     die_with_parent(parent)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
