@@ -18,6 +18,7 @@ from nerf_plugin.grid import Grid
 from nerf_plugin.paths import orbit, read_path
 from nerf_plugin.shells import Shells
 from tests.nerf_plugin.captures import ball
+from tests.nerf_plugin.tools import lacking
 
 POSE = look_at((0.0, -6.0, 1.0), (0.0, 0.0, 0.0))
 
@@ -191,7 +192,7 @@ def test_mp4_by_ffmpeg(tmp_path: Path) -> None:
     import shutil
 
     if shutil.which("ffmpeg") is None:
-        pytest.skip("ffmpeg is not installed")
+        lacking("ffmpeg", "ffmpeg is not installed")
     content = encode([np.full((31, 33, 3), value, np.uint8) for value in (0, 128)], ".mp4", 10.0, tmp_path)
     assert content[4:8] == b"ftyp"
 
