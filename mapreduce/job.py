@@ -179,12 +179,15 @@ class Job:
         name: by which `daf run NAME` finds it; the class name in lower case unless set.
         version: raise it when results change; workers with another version do not get its tasks.
         reduces: partitions of the default stage.
+        preload: modules that the local engine imports once, in the process that task processes are forked from, so that
+            each finds them loaded: `("numba",)`, or a module of the plugin's own. They must not start threads.
         seed: job seed for `ctx.rng`; give it as a field to make it a parameter.
     """
 
     name: ClassVar[str] = ""
     version: ClassVar[str] = "1"
     reduces: ClassVar[int] = 4
+    preload: ClassVar[tuple[str, ...]] = ()
     seed: int = 0
 
     combine: Any = None

@@ -19,6 +19,7 @@ class FastWordCount(WordCount):
     """Count the words of text files with compiled kernels."""
 
     name = "wordcount-fast"
+    preload = ("plugins.loadedwords",)
     combine = None
 
     def map(self, split, ctx):

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,6 +69,7 @@ class Crew:
     _closing: bool = False
     _zygote: Zygote | None = None
     _slots: tuple[Child, Zygote] | None = None
+    _preload: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -81,6 +83,17 @@ class Crew:
         """Keep a process of this role running (see working.forks); `signals` make it leave, in that order."""
         member = Member(name, role, argument, self.folder / f"{name}.log", signals=signals)
         self._do(lambda: self._members.append(member))
+
+    def preload(self, modules: tuple[str, ...]) -> None:
+        """Let slots that are forked from now on find these modules imported; call it before their workers are added."""
+
+        def send() -> None:
+            old, self._preload = self._preload, modules
+            if modules != old and self._slots is not None:
+                with suppress(Gone):  # its end is heard of; slots do without
+                    self._slots[1].preload(modules)
+
+        self._do(send)
 
     def remove(self, prefix: str) -> None:
         """End the members whose names begin so."""
@@ -169,6 +182,8 @@ class Crew:
         if self._slots is None:
             with open(self.folder / "zygote.log", "ab") as log:
                 self._slots = self._zygote.nest("slots", log.fileno())
+            if self._preload:
+                self._slots[1].preload(self._preload)
         return self._slots[1]
 
     def _fork(self, member: Member) -> Child:
@@ -207,6 +222,7 @@ class Crew:
                 os.read(fd, 4096)
             elif fd == slots:
                 self._let_go_of_slots()  # workers that live have made their own; there is a new one for the next
+                self._preload = ()  # it may have died of what it loaded
             else:
                 self._died(running[fd])
 

@@ -159,6 +159,7 @@ class LocalEngine:
         that this process knows, so they are replaced only when a later job brings a type of its own."""
         with self._lock:
             crew = self._enlist()
+            crew.preload(tuple(cls.preload))
             from .. import plugins
 
             plugin = plugins.describe(plugins.adopt(cls))

@@ -135,6 +135,14 @@ class Zygote:
                 raise Gone(f"the zygote does not answer: {error}") from error
         return ours
 
+    def preload(self, modules: Sequence[str]) -> None:
+        """Let what it forks from now on find these modules imported. Nobody waits for it; what cannot be imported is
+        told in its log. A zygote that has children does nothing."""
+        try:
+            socket.send_fds(self._control, [json.dumps(["preload", list(modules)]).encode()], [])
+        except OSError as error:
+            raise Gone(f"the zygote does not answer: {error}") from error
+
     def _ask(self, question: list[object], fds: Sequence[int] = ()) -> tuple[list[Any], list[int]]:
         try:
             socket.send_fds(self._control, [json.dumps(question).encode()], list(fds))

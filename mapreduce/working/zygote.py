@@ -6,15 +6,17 @@ What it loads comes in stages, so that nobody has what he must not have. A local
 the parent of all slots, while the first loads ZeroMQ and what the coordinator and the workers need (`lean`), and forks
 these. A worker that runs by itself starts a zygote of the stage `slots`.
 
-It has one thread, no ZeroMQ context and no descriptor beyond its control sockets, so nothing is lost in a fork. It
-never runs plugin code. A child closes what it was not given, is a process group of its own, and dies with the zygote;
-the zygote dies with the thread that started it.
+It has one thread, no ZeroMQ context and no descriptor beyond its control sockets, so nothing is lost in a fork. Of
+plugins it imports what a job type asks for (`Job.preload`), while it has no children, and runs nothing else. A child
+closes what it was not given, is a process group of its own, and dies with the zygote; the zygote dies with the thread
+that started it.
 
 Whoever holds the other end of a control socket (`working.forks.Zygote`) asks:
 
     ["fork", role, argument, title] + descriptors   ["forked", pid] + pidfd     the first descriptor is its output
     ["reap", pid]                                   ["reaped", wait status, peak resident bytes]
     ["attach"] + a control socket                   no answer                   serve that one as well
+    ["preload", modules]                            no answer                   import these, if it has no child
 
 A child is not reaped before its owner, who sees its end by the pidfd, asks for it: so a process id means one process as
 long as anybody may kill it. When an owner is gone, the zygote kills what was forked for him, and without owners it
@@ -31,7 +33,8 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterable
 
 from .limits import die_with_parent
 
@@ -106,6 +109,10 @@ class Zygote:
             _, status, usage = os.wait4(rest[0], 0)
             children.discard(rest[0])
             answer = ["reaped", status, usage.ru_maxrss * 1024]
+        elif what == "preload":
+            if not self._orphans and not any(forked for _, forked in self._owners.values()):
+                preload(rest[0])
+            return None
         else:
             self._attach(socket.socket(fileno=fds[0]))
             return None
@@ -154,6 +161,27 @@ def load(stage: str) -> None:
         importlib.import_module(module)
     gc.collect()
     gc.freeze()
+
+
+def preload(modules: Iterable[str]) -> None:
+    """Import what a job type wants its slots to find. A module that cannot be imported is told of, and left to the task
+    that needs it: its attempt fails then, and says why. If there are threads afterwards, which forks would lose, this
+    process ends and its owners go without. They are counted after a fork, before which OpenBLAS ends its own."""
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except BaseException:  # whatever it raises, SystemExit included: the zygote goes on
+            print(f"{module} cannot be loaded ahead:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+    gc.collect()
+    gc.freeze()
+    if len(os.listdir("/proc/self/task")) > 1:
+        pid = os.fork()
+        if not pid:
+            os._exit(0)
+        os.waitpid(pid, 0)
+        if len(os.listdir("/proc/self/task")) > 1:
+            print(f"loading {', '.join(modules)} ahead started threads: not done again", file=sys.stderr, flush=True)
+            os._exit(1)
 
 
 def title(text: str) -> None:

@@ -19,7 +19,7 @@ from mapreduce.engines.inline import InlineEngine
 from mapreduce.engines.local import LocalEngine
 from mapreduce.working.host import remove_stale
 from tests.family import named, slots
-from tests.worker.jobs import Arrays, Harm, Letters
+from tests.worker.jobs import Ahead, AheadThreads, Arrays, Harm, Letters
 
 ROOT = Path(__file__).parents[2]
 
@@ -100,6 +100,14 @@ def test_pairs_stay_readable_after_the_engine_and_go_with_the_result():
     assert folder.exists()
     del result
     assert not folder.exists()
+
+
+def test_a_job_type_finds_loaded_what_it_wants_ahead():
+    """Also when another module it names is not there; and when one starts a thread, tasks load theirs as ever."""
+    with LocalEngine(2) as engine:
+        assert engine.run(Ahead()).value == ["parent"]
+    with LocalEngine(2) as engine:
+        assert engine.run(AheadThreads()).value == ["own"]
 
 
 SCRIPT = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import random
 from collections import Counter
 from pathlib import Path
@@ -108,3 +109,16 @@ def test_an_empty_file_has_no_words(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     result = run(FastWordCount([tmp_path / "a"], out=tmp_path / "out"), "inline")
     assert result.value == [] and (tmp_path / "out").read_bytes() == b""
+
+
+def test_its_slots_find_the_kernels_loaded(tmp_path: Path) -> None:
+    """What the class names can be imported, and calling the kernels afterwards loads and compiles nothing."""
+    for module in FastWordCount.preload:
+        importlib.import_module(module)
+    if not any(Path(words._count.stats.cache_path).glob("words._count-*.nbi")):
+        pytest.skip("this machine keeps no compiled kernels")
+    kernels = words._count, words._merge, words._gather, words._order
+    known = [list(kernel.signatures) for kernel in kernels]
+    (tmp_path / "a").write_bytes(b"to be or not to be " * 100)
+    run(FastWordCount([tmp_path / "a"], out=tmp_path / "out"), "inline")
+    assert [list(kernel.signatures) for kernel in kernels] == known

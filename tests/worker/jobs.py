@@ -226,3 +226,28 @@ class Harm(Job):
     def do_write(self) -> None:
         with open("big", "wb") as file:
             file.write(bytes(self.size))
+
+
+@dataclass
+class Ahead(Job):
+    """Tells in which process the module that it wants loaded ahead was imported: its own, its parent, or another."""
+
+    preload = ("no_such_module", "tests.worker.ahead")
+
+    def splits(self):
+        return range(4)
+
+    def map(self, split, ctx):
+        from tests.worker.ahead import PROCESS
+
+        yield {os.getpid(): "own", os.getppid(): "parent"}.get(PROCESS, "another"), 1
+
+    def finish(self, results, ctx):
+        return sorted({where for where, _ in results})
+
+
+@dataclass
+class AheadThreads(Ahead):
+    """What it wants loaded ahead starts a thread."""
+
+    preload = ("tests.worker.ahead", "tests.worker.aheadthread")

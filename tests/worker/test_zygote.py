@@ -139,3 +139,36 @@ def test_a_slot_shares_what_the_zygote_loaded(tmp_path: Path) -> None:
     zygote.close()
     os.close(read)
     os.close(write)
+
+
+def test_what_is_loaded_ahead_is_there_in_children_and_what_cannot_be_is_told(tmp_path: Path) -> None:
+    (tmp_path / "ahead.py").write_text(f"import os; open({str(tmp_path / 'by')!r}, 'a').write(f'{{os.getpid()}} ')")
+    (tmp_path / "leaves.py").write_text("import sys; sys.exit('I leave')")
+    with open(tmp_path / "log", "ab") as log:
+        zygote = Zygote.start("base", environment(1, [str(tmp_path)]), log.fileno())
+    zygote.preload(["no_such_module", "leaves", "ahead"])
+    child = coordinator(zygote, tmp_path)
+    assert (tmp_path / "by").read_text().split() == [str(psutil.Process(child.pid).ppid())]
+    log_text = (tmp_path / "log").read_text()
+    assert "no_such_module cannot be loaded ahead" in log_text and "I leave" in log_text
+    (tmp_path / "by").unlink()
+    (tmp_path / "late.py").write_text((tmp_path / "ahead.py").read_text())
+    zygote.preload(["late"])
+    coordinator(zygote, tmp_path)
+    assert not (tmp_path / "by").exists(), "not while it has children, who may need it alive"
+    zygote.close()
+
+
+def test_a_zygote_in_which_a_preload_started_a_thread_ends(tmp_path: Path) -> None:
+    (tmp_path / "threaded.py").write_text(
+        "import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()"
+    )
+    with open(tmp_path / "log", "ab") as log:
+        base = Zygote.start("base", environment(1, [str(tmp_path)]), log.fileno())
+        child, zygote = base.nest("base", log.fileno())
+    zygote.preload(["threaded"])
+    with pytest.raises(Gone):
+        coordinator(zygote, tmp_path)
+    assert child.end(20)[0] == 1
+    assert "threaded ahead started threads" in (tmp_path / "log").read_text()
+    base.close()
