@@ -70,6 +70,7 @@ class Crew:
     _zygote: Zygote | None = None
     _slots: tuple[Child, Zygote] | None = None
     _preload: tuple[str, ...] = ()
+    _told: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -85,15 +86,10 @@ class Crew:
         self._do(lambda: self._members.append(member))
 
     def preload(self, modules: tuple[str, ...]) -> None:
-        """Let slots that are forked from now on find these modules imported; call it before their workers are added."""
-
-        def send() -> None:
-            old, self._preload = self._preload, modules
-            if modules != old and self._slots is not None:
-                with suppress(Gone):  # its end is heard of; slots do without
-                    self._slots[1].preload(modules)
-
-        self._do(send)
+        """Let slots that are forked from now on find these modules imported; call it before their workers are added.
+        Where the zygote of slots is not there yet, it begins with them, while the thread waits for the coordinator."""
+        self._preload = modules
+        self._do(self._tell)
 
     def remove(self, prefix: str) -> None:
         """End the members whose names begin so."""
@@ -182,9 +178,16 @@ class Crew:
         if self._slots is None:
             with open(self.folder / "zygote.log", "ab") as log:
                 self._slots = self._zygote.nest("slots", log.fileno())
-            if self._preload:
-                self._slots[1].preload(self._preload)
+            self._told = ()
+            self._tell()
         return self._slots[1]
+
+    def _tell(self) -> None:
+        """Let the zygote of slots know what to load ahead."""
+        if self._slots is not None and self._told != self._preload:
+            self._told = self._preload
+            with suppress(Gone):  # its end is heard of; slots do without
+                self._slots[1].preload(self._told)
 
     def _fork(self, member: Member) -> Child:
         assert self._zygote is not None
