@@ -32,6 +32,7 @@ _LIBC.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 _LIBC.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 _FAILED = ctypes.c_void_p(-1).value
 _NOTHING, _FIXED, _NORESERVE, _COLLAPSE = 0, 0x10, 0x4000, 25
+_DONTNEED = 4
 
 _WORTH = 2.5e9
 """Bytes a second above which making huge pages pays: ordinary ones are written at 2 GB/s, ready ones at 10."""
@@ -74,8 +75,26 @@ def mapped(fd: int, offset: int, size: int, *, write: bool = False) -> memoryvie
         _LIBC.munmap(reserved, room)
         raise
     weakref.finalize(block, _LIBC.munmap, reserved, room).atexit = False
+    if not write:
+        _blocks[id(block)] = block
     view = memoryview(block).cast("B")
     return view if write else view.toreadonly()
+
+
+def let_go(address: int, size: int, owner: object) -> bool:
+    """Drop the whole pages in these bytes from what this process has resident; they come back when they are read.
+
+    Whether it was done: only where `owner`, whose memory it is, is a read-only mapping of a file, as `mapped` and
+    `mmap.mmap` make them. Other memory would lose what it holds.
+    """
+    readonly = _blocks.get(id(owner)) is owner or (isinstance(owner, mmap.mmap) and memoryview(owner).readonly)
+    start = address + -address % mmap.PAGESIZE
+    end = address + size - (address + size) % mmap.PAGESIZE
+    return readonly and end > start and sys.platform == "linux" and _LIBC.madvise(start, end - start, _DONTNEED) == 0
+
+
+_blocks: weakref.WeakValueDictionary[int, ctypes.Array[ctypes.c_char]] = weakref.WeakValueDictionary()
+"""Read-only mappings made here, by id."""
 
 
 def _map(address: int | None, size: int, protection: int, flags: int, fd: int, offset: int) -> int:

@@ -22,6 +22,8 @@ from nerf_plugin.shells import Shells
 
 MAGIC = b"DAF radiance field 1\n"
 _LANES = [0, 1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15]
+_PIECE = 65536
+"""Rows that are copied at a time."""
 _ARRAYS = {"places": "<i8", "present": "<u8", "occupied": "<u8", "values": "<f2"}
 _OPTIONAL = {"shells": "<f2"}
 _MAX_HEADER = 1 << 20
@@ -60,7 +62,9 @@ class Field:
         self.density, self.shift = float(density), float(shift)
         self.shells = shells and replace(shells, values=shells.values.clip(-65504, 65504).astype(np.float16))
         self._rows = np.zeros(rows.shape, np.float16)
-        self._rows[:, _LANES] = np.clip(rows[:, _LANES], -65504, 65504).astype(np.float16)
+        for start in range(0, len(rows), _PIECE):
+            piece = slice(start, start + _PIECE)
+            self._rows[piece, _LANES] = np.clip(rows[piece, _LANES], -65504, 65504).astype(np.float16)
 
     @property
     def lo(self) -> np.ndarray:

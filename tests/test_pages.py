@@ -13,12 +13,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import xxhash
 
 from mapreduce import pages, recycle
 from mapreduce.blobs import BlobStore, map_file
-from mapreduce.pages import HUGE, Widener, mapped
+from mapreduce.pages import HUGE, Widener, let_go, mapped
+from nerf_plugin.memory import owner
 
 
 @pytest.fixture
@@ -162,3 +164,27 @@ def test_steps_that_do_not_pay_are_not_repeated_soon(shm: Path, monkeypatch: pyt
     assert widener.widen(fds[1], size) is None and os.fstat(fds[1]).st_size == 0
     for fd in fds:
         os.close(fd)
+
+
+@pytest.mark.parametrize("size", [40_000, 3 * max(HUGE, 4096)])
+def test_pages_let_go_come_back_and_other_memory_is_left_alone(shm: Path, size: int) -> None:
+    content = random.Random(size).randbytes(size)
+    path = shm / "let-go"
+    path.write_bytes(content)
+    array = np.frombuffer(map_file(path), np.uint8)
+    assert array.sum() and resident_kib(path) * 1024 >= size - 4096
+    assert let_go(array.ctypes.data, size, owner(array))
+    assert resident_kib(path) * 1024 < 8192 and array.tobytes() == content
+    private = array.copy()
+    assert not let_go(private.ctypes.data, size, owner(private)) and private.tobytes() == content
+
+
+def resident_kib(path: Path) -> int:
+    """KiB of a file's mappings that are resident."""
+    inside, found = False, 0
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+            inside = line.endswith(str(path))
+        elif inside and line.startswith("Rss:"):
+            found += int(line.split()[1])
+    return found

@@ -30,6 +30,7 @@ class EvaluationStages:
         train_views: Callable[[], list[dict[str, Any]]]
         test_views: Callable[[], list[dict[str, Any]]]
         field: Callable[[Context], Field]
+        leave_rounds: Callable[[Context], None]
 
     def plan_pictures(self, last: StageResult) -> Stage:
         """Every held-out view, and every frame of the turntable."""
@@ -40,6 +41,7 @@ class EvaluationStages:
     def picture(self, split: tuple[str, int, Any], ctx: Context) -> Iterator[tuple[tuple[str, int], Any]]:
         """Map: one held-out photo beside the field's and the mesh's render of it, or one frame of the turntable; 8 bits
         each."""
+        self.leave_rounds(ctx)
         kind, index, plain = split
         made = ctx.cached("made", lambda: self.made(ctx), scope="stage")
         yield (kind, index), self.compare(plain, made, ctx) if kind == "view" else self.turn(index, made, ctx)

@@ -19,13 +19,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from mapreduce import Context, Outputs, Stage, StageResult
+from nerf_plugin.memory import let_go_of
 
 if TYPE_CHECKING:
     from nerf_plugin.avatar import AvatarSettings
     from nerf_plugin.datasets import View
     from nerf_plugin.field import Field
 
-PARTS = 4
+PARTS = 16
 """Partitions of what is made a camera: they are read in parallel, and merged nowhere."""
 
 
@@ -36,6 +37,7 @@ class SurfaceStages:
         avatar: AvatarSettings
         train_views: Callable[[], list[dict[str, Any]]]
         field: Callable[[Context], Field]
+        leave_rounds: Callable[[Context], None]
         note_round: Callable[[StageResult], dict[str, Any]]
 
     # ------------------------------------------------------------------------------------------------------- planning
@@ -116,6 +118,7 @@ class SurfaceStages:
         """Map: what one camera knows of the surface."""
         from nerf_plugin.avatar import depth_task
 
+        self.leave_rounds(ctx)
         index, plain = split
         yield index, depth_task(self.field(ctx), view_of(plain).camera, self.avatar)
 
@@ -123,12 +126,14 @@ class SurfaceStages:
         """Map: the plan of the surface and its blocks."""
         from nerf_plugin.avatar import plan_task
 
+        self.leave_rounds(ctx)
         yield 0, plan_task(in_order(ctx.shared["depth"]), self.avatar)
 
     def extract(self, block: dict[str, Any], ctx: Context) -> Iterator[tuple[int, Any]]:
         """Map: the triangles of one block."""
         from nerf_plugin.avatar import block_task
 
+        self.leave_rounds(ctx)
         views = ctx.cached("depth", lambda: in_order(ctx.shared["depth"]), scope="stage")
         plan, _ = ctx.cached("plan", lambda: in_order(ctx.shared["lattice"])[0], scope="stage")
         yield 0, block_task(views, plan, block)
@@ -137,6 +142,7 @@ class SurfaceStages:
         """Reduce: one mesh from all blocks, in block order."""
         from nerf_plugin.avatar import surface_task
 
+        self.leave_rounds(ctx)
         mesh, chunks, facts = surface_task(list(parts), self.field(ctx), self.avatar)
         yield "mesh", mesh
         yield "chunks", chunks
@@ -146,6 +152,7 @@ class SurfaceStages:
         """Map: where one photo's mask wants the outline."""
         from nerf_plugin.avatar import outline_task
 
+        self.leave_rounds(ctx)
         view = view_of(plain)
         mesh = ctx.cached("mesh", lambda: dict(ctx.shared["mesh"])["mesh"], scope="stage")
         yield 0, outline_task(mesh, view.image(), view.camera, self.field(ctx))
@@ -154,6 +161,7 @@ class SurfaceStages:
         """Reduce: the mesh moved to the outlines, in the order of the photos."""
         from nerf_plugin.avatar import settle_task
 
+        self.leave_rounds(ctx)
         made = dict(ctx.shared["mesh"])
         mesh, facts = settle_task(made["mesh"], list(parts), self.field(ctx))
         yield "mesh", mesh
@@ -164,6 +172,7 @@ class SurfaceStages:
         """Map: the charts of one chunk of faces."""
         from nerf_plugin.avatar import chart_task
 
+        self.leave_rounds(ctx)
         made = ctx.cached("mesh", lambda: dict(ctx.shared["mesh"]), scope="stage")
         yield 0, chart_task(made["mesh"], made["chunks"][chunk])
 
@@ -171,12 +180,14 @@ class SurfaceStages:
         """Reduce: all charts on one square."""
         from nerf_plugin.avatar import atlas_task
 
+        self.leave_rounds(ctx)
         yield 0, atlas_task(dict(ctx.shared["mesh"])["mesh"], list(parts), self.avatar)
 
     def look_up_colors(self, split: tuple[int, dict[str, Any]], ctx: Context) -> Iterator[tuple[int, Any]]:
         """Map: what one photo knows of the colours."""
         from nerf_plugin.avatar import photo_task
 
+        self.leave_rounds(ctx)
         index, plain = split
         view = view_of(plain)
         mesh = ctx.cached("mesh", lambda: dict(ctx.shared["mesh"])["mesh"], scope="stage")
@@ -186,15 +197,17 @@ class SurfaceStages:
         """Map: the colours of one band of texels."""
         from nerf_plugin.avatar import bake_task
 
+        self.leave_rounds(ctx)
         mesh = ctx.cached("mesh", lambda: dict(ctx.shared["mesh"])["mesh"], scope="stage")
         [atlas] = ctx.cached("atlas", lambda: in_order(ctx.shared["atlas"]), scope="stage")
-        photos = ctx.cached("photos", lambda: in_order(ctx.shared["photos"]), scope="stage")
+        photos = ctx.cached("photos", lambda: unread(ctx.shared["photos"]), scope="stage")
         yield 0, bake_task(mesh, atlas, photos, band, self.field(ctx))
 
     def lay_texture(self, key: int, parts: Iterable[Any], ctx: Context) -> Iterator[tuple[str, Any]]:
         """Reduce: all bands, one texture."""
         from nerf_plugin.avatar import texture_task
 
+        self.leave_rounds(ctx)
         texture, shares = texture_task(list(parts), self.avatar)
         yield "texture", texture
         yield "shares", shares
@@ -203,6 +216,7 @@ class SurfaceStages:
         """Map: what pictures of the mesh lack of some photos."""
         from nerf_plugin.avatar import polish_task
 
+        self.leave_rounds(ctx)
         mesh = ctx.cached("mesh", lambda: dict(ctx.shared["mesh"])["mesh"], scope="stage")
         [atlas] = ctx.cached("atlas", lambda: in_order(ctx.shared["atlas"]), scope="stage")
         texture = dict(ctx.shared["texture"])["texture"]
@@ -213,8 +227,10 @@ class SurfaceStages:
         """Reduce: the texture with what was lacking."""
         from nerf_plugin.avatar import polished_task
 
-        made = dict(ctx.shared["texture"])
-        yield "texture", polished_task(made["texture"], list(parts))
+        self.leave_rounds(ctx)
+        made, lacks = dict(ctx.shared["texture"]), list(parts)
+        let_go_of(lacks)  # they were read to be checked
+        yield "texture", polished_task(made["texture"], lacks)
         yield "shares", made["shares"]
 
 
@@ -238,6 +254,16 @@ def follow(
 def in_order(outputs: Outputs) -> list[Any]:
     """The values of some outputs by ascending key."""
     found = dict(outputs)
+    return [found[key] for key in sorted(found)]
+
+
+def unread(outputs: Outputs) -> list[Any]:
+    """The values of some outputs by ascending key; of what they map, little is resident until it is read."""
+    found = {}
+    for part in range(outputs.partitions):
+        read = dict(outputs.partition(part))
+        let_go_of(read)
+        found |= read
     return [found[key] for key in sorted(found)]
 
 

@@ -216,6 +216,7 @@ class TrainingStages:
 
         from nerf_plugin.training import finer_grid, initial
 
+        self.leave_rounds(ctx)
         if level == 0 and self.start is not None:
             from nerf_plugin.training.levels import start_grid
 
@@ -237,6 +238,7 @@ class TrainingStages:
 
         from nerf_plugin.training import resample
 
+        self.leave_rounds(ctx)
         box, grid = self.grid(ctx, "grid", -1)
         parts = ctx.state["parts"]
         if part == parts:
@@ -271,7 +273,10 @@ class TrainingStages:
         settings = self.run_of(ctx.state)
         now = plan(settings, number, count)
         box, grid = self.grid(ctx, "grid", now.level)
-        shard = ctx.cached(f"shard {task}", partial(_shard, ctx.shared["views"], task, count))
+        shards: dict[int, Shard] = ctx.cached("shards", dict)
+        if task not in shards:
+            shards[task] = _shard(ctx.shared["views"], task, count)
+        shard = shards[task]
         scratch = ctx.cached("scratch", Scratch)
         rows = ctx.cached("rows", lambda: scratch.join(ranges_of(ctx, "rows")), scope="stage")
         outside = ctx.cached("outside", partial(outside_of, ctx, "rows"), scope="stage")
@@ -315,13 +320,32 @@ class TrainingStages:
 
         if level < 0:
             return ctx.cached(name, load, scope="stage")  # type: ignore[no-any-return]
-        return ctx.cached(f"grid {level}", load)  # type: ignore[no-any-return]
+        grids: dict[int, tuple[np.ndarray, Grid]] = ctx.cached("grids", dict)
+        if level not in grids:
+            grids.clear()
+            grids[level] = load()
+        return grids[level]
+
+    def leave_rounds(self, ctx: Context) -> None:
+        """Between levels, and after the last: what rounds keep from task to task is given back, once a stage."""
+
+        def leave() -> bool:
+            from nerf_plugin.memory import trim
+            from nerf_plugin.training import Scratch
+
+            for name in ("grids", "shards"):
+                ctx.cached(name, dict).clear()
+            ctx.cached("scratch", Scratch).clear()
+            return trim()
+
+        ctx.cached("rounds left", leave, scope="stage")
 
     def field(self, ctx: Context) -> Field:
         """The trained field, from the shared grid and rows."""
         from nerf_plugin.training.local import make_field
 
         def load() -> Field:
+            self.leave_rounds(ctx)
             box, grid = self.grid(ctx, "grid", -1)
             outside = outside_of(ctx, "rows")
             return make_field(self.settings, box, grid, join_rows(ctx, "rows"), outside)

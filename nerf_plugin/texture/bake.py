@@ -27,6 +27,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter, minimum_filter
 
 from nerf_plugin.kernels import kernel
+from nerf_plugin.memory import let_go_of
 from nerf_plugin.mesh.raster import CameraLike, _rasterize, pack_camera, rasterize
 from nerf_plugin.mesh.surface import Mesh, MeshError
 from nerf_plugin.texture.atlas import Atlas
@@ -151,6 +152,7 @@ def blend(
     for view in views:
         arrays = (view["color"], view["safe"], view["depth"], view["camera"])
         _gather(positions, normals, *arrays, tolerance, unit, True, *none, first)
+        let_go_of(view)
     weight = np.maximum(first[:, :1], 1e-12)
     mean = first[:, 1:4] / weight
     spread = np.maximum(first[:, 4:7] / weight - mean**2, 0).sum(axis=1) + 0.03**2
@@ -158,6 +160,7 @@ def blend(
     for view in views:
         arrays = (view["color"], view["safe"], view["depth"], view["camera"])
         _gather(positions, normals, *arrays, tolerance, unit, False, mean, spread, second)
+        let_go_of(view)
     low = second[:, 1:4] / np.maximum(second[:, :1], 1e-12)
     high = second[:, 5:8] / np.maximum(second[:, 4:5], 1e-30)
     return np.clip(low + high, 0, 1).astype(np.float32), second[:, 0].astype(np.float32)

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from nerf_plugin.kernels import kernel
+from nerf_plugin.memory import let_go_of
 from nerf_plugin.mesh.raster import CameraLike, corner_values, rasterize
 from nerf_plugin.mesh.surface import Mesh
 from nerf_plugin.texture.atlas import Atlas
@@ -110,6 +111,7 @@ def polish(texture: np.ndarray, parts: Sequence[dict[str, np.ndarray]]) -> np.nd
     total = np.zeros((texture.shape[0] * texture.shape[1], 4), np.float32)
     for part in parts:
         total[part["texel"]] += part["lack"]
+        let_go_of(part)
     step = np.float32(RELAXED) * total[:, :3] / (total[:, 3:] + np.float32(_LEAST))
     better = texture.reshape(-1, 3).astype(np.float32) + step
     return np.clip(np.rint(better), 0, 255).astype(np.uint8).reshape(texture.shape)

@@ -39,17 +39,18 @@ def render_mesh(
     """
     raster = rasterize(mesh.vertices, mesh.faces, camera, supersample)
     seen = raster["face"] >= 0
-    image = np.empty((*seen.shape, 3))
-    image[:] = background
     if texture is not None and atlas is not None:
         colors = np.empty((int(seen.sum()), 3))
         _lookup(texture, corner_values(raster, atlas.faces, atlas.uv)[seen], colors)
-        image[seen] = colors
     elif mesh.colors is not None:
-        image[seen] = corner_values(raster, mesh.faces, mesh.colors)[seen]
+        colors = corner_values(raster, mesh.faces, mesh.colors)[seen]
     else:
         normal = corner_values(raster, mesh.faces, mesh.vertex_normals())[seen] @ np.asarray(camera.rotation)
-        image[seen] = np.clip(0.25 + 0.65 * np.abs(normal[:, 2:3]) + 0.1 * normal[:, 1:2], 0, 1)
+        colors = np.clip(0.25 + 0.65 * np.abs(normal[:, 2:3]) + 0.1 * normal[:, 1:2], 0, 1)
+    del raster  # as large as the picture that follows
+    image = np.empty((*seen.shape, 3))
+    image[:] = background
+    image[seen] = colors
     height, width, n = camera.height, camera.width, supersample
     small = image.reshape(height, n, width, n, 3).mean(axis=(1, 3))
     alpha = seen.reshape(height, n, width, n).mean(axis=(1, 3))

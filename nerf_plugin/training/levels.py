@@ -12,7 +12,7 @@ its centre lies in one that lives on. Raw values are interpolated, moments start
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -28,6 +28,8 @@ from nerf_plugin.training.views import rung_camera
 
 START_MARGIN = 1
 """Cells around a field's matter that training on from it begins with."""
+PIECE = 1024
+"""Bricks whose voxels are worked on at a time: what a voxel needs on the way is ten times what it is kept in."""
 EMPTY = -2.0
 """Raw density that a voxel without a row counts with when a finer grid starts from it."""
 
@@ -107,13 +109,15 @@ def initial(
 
 def finer_grid(settings: Settings, level: int, box: np.ndarray, grid: Grid, rows: np.ndarray) -> Grid:
     """The topology of level `level`, from the grid and rows of the one before."""
-    depth = np.logaddexp(0, rows[:, 0].astype(np.float64) + shift(settings)) * density(settings, box) * grid.voxel
     weight = rows[:, 12].astype(np.float64)
     seen = settings.prune_weight * weight.sum() / max(1, np.count_nonzero(weight))
-    keep = (depth > -np.log1p(-settings.prune_alpha)) & (weight > seen)
-    voxels = grid.voxels()[keep]
     dense = np.zeros(grid.resolution, bool)
-    dense[voxels[:, 0], voxels[:, 1], voxels[:, 2]] = True
+    for start, stop, row, end in _pieces(grid, 0, len(grid.places)):
+        raw = rows[row:end, 0].astype(np.float64)
+        depth = np.logaddexp(0, raw + shift(settings)) * density(settings, box) * grid.voxel
+        keep = (depth > -np.log1p(-settings.prune_alpha)) & (weight[row:end] > seen)
+        voxels = grid.voxels(start, stop)[keep]
+        dense[voxels[:, 0], voxels[:, 1], voxels[:, 2]] = True
     cells = _cells_of_voxels(dense, settings.prune_margin) & grid.alive()
     lo, voxel, bricks = lattice(box[0], box[1], settings.levels[level].resolution)
     return Grid.from_cells(cells, grid.lo, grid.voxel, lo, voxel, bricks)
@@ -148,10 +152,23 @@ def start_grid(settings: Settings, box: np.ndarray, field: Field) -> Grid:
 
 def resample(old: Grid, rows: np.ndarray, new: Grid, start: int = 0, stop: int | None = None) -> np.ndarray:
     """(n, 16) float16 rows of bricks start..stop of the new grid: interpolated values, moments and weights zero."""
-    world = new.lo + new.voxels(start, stop) * new.voxel
-    points = ((world - old.lo) / old.voxel).astype(np.float32)
-    out = np.empty((len(points), 16), np.float32)
     halves = np.ascontiguousarray(rows, np.float16).view(np.uint16).reshape(-1)
-    interpolate(halves, 16, old.table, old.shape, old.first, old.present, points, EMPTY, out)
-    out[:, [4, 8, 12]] = 0
-    return out.astype(np.float16)
+    pieces = list(_pieces(new, start, len(new.places) if stop is None else stop))
+    begin = pieces[0][2] if pieces else 0
+    values = np.empty((pieces[-1][3] - begin if pieces else 0, 16), np.float16)
+    for first, last, row, end in pieces:
+        world = new.lo + new.voxels(first, last) * new.voxel
+        points = ((world - old.lo) / old.voxel).astype(np.float32)
+        out = np.empty((len(points), 16), np.float32)
+        interpolate(halves, 16, old.table, old.shape, old.first, old.present, points, EMPTY, out)
+        out[:, [4, 8, 12]] = 0
+        values[row - begin : end - begin] = out
+    return values
+
+
+def _pieces(grid: Grid, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
+    """Bricks start..stop, `PIECE` at a time: (brick, brick end, row, row end)."""
+    for first in range(start, stop, PIECE):
+        last = min(first + PIECE, stop)
+        end = int(grid.first[last]) if last < len(grid.first) else grid.rows
+        yield first, last, int(grid.first[first]), end

@@ -37,6 +37,10 @@ class Scratch:
 
     def __init__(self) -> None:
         self.work, self.corner = marching.scratch()
+        self.clear()
+
+    def clear(self) -> None:
+        """Give back what grew with the grid; it grows again when it is asked for."""
         self._grads = np.zeros(0, np.float32)
         self._rows = np.zeros((0, 16), np.float16)
         self._clean = True
@@ -45,6 +49,7 @@ class Scratch:
         """(rows*16,) float32 of zeros. The borrower hands it back as zeros by calling `clean`."""
         size = rows * 16
         if len(self._grads) < size:
+            self._grads = np.zeros(0, np.float32)  # the old ones go first
             self._grads = np.zeros(size, np.float32)
         elif not self._clean:
             self._grads[:] = 0

@@ -16,6 +16,7 @@ from nerf_plugin.training import (
     Settings,
     finer_grid,
     initial,
+    levels,
     map_task,
     plan,
     prepare_view,
@@ -104,6 +105,15 @@ def test_a_dirty_scratch_is_wiped():
     scratch = Scratch()
     scratch.gradients(5)[:] = 1  # a task that failed midway never called clean
     assert not scratch.gradients(4).any()
+
+
+def test_a_cleared_scratch_holds_nothing_and_serves_again():
+    scratch = Scratch()
+    scratch.gradients(5)[:] = 1
+    scratch.join([np.ones((3, 16), np.float16)])
+    scratch.clear()
+    assert not len(scratch._grads) and not len(scratch._rows)
+    assert not scratch.gradients(5).any()
 
 
 def test_rounds_cover_every_view_alike():
@@ -220,6 +230,23 @@ def test_resampling_keeps_a_linear_field_and_can_be_cut():
     assert not new[:, [4, 8, 12]].any() and (new[well_inside, 1] == 1).all()
     pieces = [resample(grid, rows, finer, a, b) for a, b, _, _ in finer.ranges(5)]
     assert np.concatenate(pieces).tobytes() == new.tobytes()
+
+
+def test_the_step_to_a_finer_grid_is_the_same_in_any_pieces(monkeypatch):
+    seed = int(np.random.default_rng().integers(1 << 32))
+    print("seed", seed)
+    rng = np.random.default_rng(seed)
+    settings = Settings((Level(20, 1, 64), Level(40, 1, 64)))
+    lo, voxel, bricks = lattice(BOUNDS[0], BOUNDS[1], 20)
+    grid = Grid.from_cells(rng.random((20, 20, 20)) < 0.3, lo, voxel, lo, voxel, bricks)
+    rows = rng.normal(0, 3, (grid.rows, 16)).astype(np.float16)
+    rows[:, 12] = rng.random(grid.rows)
+    found = []
+    for piece in (1 << 30, 7):
+        monkeypatch.setattr(levels, "PIECE", piece)
+        finer = finer_grid(settings, 1, BOUNDS, grid, rows)
+        found.append((finer.present.tobytes(), finer.occupied.tobytes(), resample(grid, rows, finer).tobytes()))
+    assert found[0] == found[1] and len(found[0][2]) > 1000
 
 
 def test_what_no_ray_saw_or_is_clear_is_pruned():
