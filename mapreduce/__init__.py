@@ -30,6 +30,7 @@ _HOMES = {
     "file_ranges": "inputs",
     "map_range": "inputs",
     "read_range": "inputs",
+    "let_go": "pages",
     "run": "engines",
     "Client": "client",
     "DafError": "errors",
@@ -64,6 +65,7 @@ if TYPE_CHECKING:  # what __getattr__ finds, for type checkers and editors
     from .job import Result as Result
     from .job import Stage as Stage
     from .job import StageResult as StageResult
+    from .pages import let_go as let_go
     from .params import Param as Param
 
 

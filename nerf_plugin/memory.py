@@ -11,7 +11,7 @@ import contextlib
 import ctypes
 from typing import TYPE_CHECKING, Any
 
-from mapreduce.pages import let_go
+from mapreduce import let_go
 
 if TYPE_CHECKING:
     import numpy as np
