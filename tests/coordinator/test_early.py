@@ -30,7 +30,8 @@ def test_a_map_does_not_wait_for_the_commit_of_another_and_a_reduce_does(monkeyp
     monkeypatch.setattr(promises, "LATER", 1e6)
     store = Counting()
     with coordinator(store, CALM) as c, Client(c.endpoint) as client:
-        fake = Fake(c.endpoint, maps=20, slots=1)
+        held = {2, 19}
+        fake = Fake(c.endpoint, maps=20, slots=1, hold=lambda key: key[2] == MAP and key[3] in held)
         client.submit("fake", b"")
 
         def ran(kind: int) -> int:
@@ -38,8 +39,12 @@ def test_a_map_does_not_wait_for_the_commit_of_another_and_a_reduce_does(monkeyp
 
         fake.run(lambda: ran(MAP) == 2)
         before = store.commits
+        held.remove(2)
+        fake.let_go()
         fake.run(lambda: ran(MAP) == 19)
         assert store.commits == before
+        held.clear()
+        fake.let_go()
         fake.run(lambda: ran(REDUCE) > 0)
         assert store.commits > before
         fake.close()
