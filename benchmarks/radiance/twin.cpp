@@ -1,5 +1,5 @@
 // The march kernel of nerf_plugin/kernels/march.py once more, as a C++ programmer would write it for speed: the same
-// model, data layout and order of work (chunks of 16 alive samples: addresses and prefetches, rows, activations
+// model, data layout and order of work (chunks of 4 to 16 alive samples: addresses and prefetches, rows, activations
 // sixteen at a time, compositing; backward from the kept samples). What is here and there called the same is the same;
 // the mathematics is explained there. Vectors are GCC's own, so -march=native decides what they become.
 
@@ -116,6 +116,7 @@ extern "C" void march(const uint16_t* rows, float* grads, uint64_t* touched, con
     lane_touch[8] = 1.0f;
     double loss = 0;
     int64_t alive = 0, steps = 0;
+    int guess = 16;
     for (int ray = 0; ray < count; ray++) {
         const float *o = rays + ray * 6, *d = o + 3, *wanted = target + ray * 4, *behind_grid = back + ray * 3;
         float inverse[3], near = 0, far = 1e30f;
@@ -132,9 +133,10 @@ extern "C" void march(const uint16_t* rows, float* grads, uint64_t* touched, con
         float through = 1, red = 0, green = 0, blue = 0, depth = 0, mean_t = 0;
         int n = 0, k = 0;
         bool done = false;
+        int room = guess;
         while (!done && k < last && n <= kept - 16) {
             const int chunk = n;
-            while (k < last && n < chunk + 16) {
+            while (k < last && n < chunk + room) {
                 steps++;
                 const float t = near + (k + jitter) * step, x = o[0] + t * d[0], y = o[1] + t * d[1],
                             z = o[2] + t * d[2];
@@ -170,6 +172,7 @@ extern "C" void march(const uint16_t* rows, float* grads, uint64_t* touched, con
                 n++;
             }
             if (n == chunk) break;
+            room = 4;
             for (int j = chunk; j < n; j++) {
                 const int32_t* at = s.corner + j * 8;
                 const float* w = s.corner_weight + j * 8;
@@ -210,6 +213,7 @@ extern "C" void march(const uint16_t* rows, float* grads, uint64_t* touched, con
             }
         }
         alive += n;
+        guess = std::min(16, std::max(4, n + 1));
         const float opacity = 1 - through;
         red += through * behind_grid[0], green += through * behind_grid[1], blue += through * behind_grid[2];
         float* o5 = out + ray * 5;

@@ -32,9 +32,12 @@ Voxels live in bricks of 4^3. `table` gives the brick of a place, or -d where no
 cell is alive (worth sampling), and `present`, whose bits say which voxels have a row; the row is the brick's first row
 plus the number of present voxels before it. Bit of voxel (i, j, k) in its brick: 16 i + 4 j + k.
 
-Order. Samples are collected in chunks of 16: first addresses (with a prefetch each), then rows, then activations
-sixteen at a time, then compositing, which stops when T falls below `stop`. A plain loop over samples waits for memory
-at each and takes twice as long.
+Order. Samples are collected in chunks: first addresses (with a prefetch each), then rows, then activations sixteen at
+a time, then compositing, which stops when T falls below `stop`. A plain loop over samples waits for memory at each and
+takes twice as long; a chunk that goes on behind the surface fetches rows for nothing. Rays come in the order of small
+tiles, so a ray ends about where the one before it did: its first chunk has one sample more than that one used, the next
+ones `FEW`. On a trained field a ray uses five of sixteen, and chunks of always sixteen took 1.15 to 1.7 times as long.
+No result depends on it: `touched` may name rows that got no gradient, and whoever reads it looks.
 
 Coordinates are in voxel units, voxel (i, j, k) at its integers, so `origins` is (world - lo) / voxel.
 """
@@ -67,6 +70,9 @@ from nerf_plugin.kernels.simd import (
 
 MAX_SAMPLES = 1024
 """Samples of one ray that are kept; a ray that meets more is cut there."""
+
+FEW, MANY = 4, 16
+"""Least and most samples of a chunk."""
 
 SCRATCH_FLOATS = MAX_SAMPLES * 25
 SCRATCH_ROWS = MAX_SAMPLES * 8
@@ -131,7 +137,7 @@ def march(rows, grads, touched, table, bricks, first, present, occupied, box, ra
     work[LANES + 4] = 1.0
     work[LANES + 16 + 8] = 1.0
     lane_weight, lane_touch = vload(work, LANES), vload(work, LANES + 16)
-    total, alive, steps = 0.0, 0, 0
+    total, alive, steps, guess = 0.0, 0, 0, MANY
     for ray in range(count):
         ox, oy, oz = rays[ray * 6], rays[ray * 6 + 1], rays[ray * 6 + 2]
         dx, dy, dz = rays[ray * 6 + 3], rays[ray * 6 + 4], rays[ray * 6 + 5]
@@ -160,9 +166,10 @@ def march(rows, grads, touched, table, bricks, first, present, occupied, box, ra
             work[sh + 4 * group + 2] = value
             work[sh + 4 * group + 3] = value
         basis = vload(work, sh)
-        while k < last and n <= MAX_SAMPLES - 16:
+        room = guess
+        while k < last and n <= MAX_SAMPLES - MANY:
             chunk = n
-            while k < last and n < chunk + 16:
+            while k < last and n < chunk + room:
                 steps += 1
                 t = near + (f(k) + jitter) * fstep
                 px, py, pz = ox + t * dx, oy + t * dy, oz + t * dz
@@ -203,6 +210,7 @@ def march(rows, grads, touched, table, bricks, first, present, occupied, box, ra
                 n += 1
             if n == chunk:
                 break
+            room = FEW
             for j in range(chunk, n):
                 q, w = j * 8, TRI + j * 8
                 even = vfmas(hload(rows, np.int64(corner[q]) * 16), work[w], zero)
@@ -241,6 +249,7 @@ def march(rows, grads, touched, table, bricks, first, present, occupied, box, ra
             if done:
                 break
         alive += n
+        guess = min(MANY, max(FEW, n + 1))
         opacity = f(1.0) - through
         b0, b1, b2 = back[ray * 3], back[ray * 3 + 1], back[ray * 3 + 2]
         red += through * b0
