@@ -15,21 +15,40 @@ def rays_of_pixels(pixels, width, chosen, camera, lo, voxel, rays, target, at):
     (row-major camera-to-world), position, fx, fy, cx, cy in pixels of this image; rays: (R*6,) origin in voxel units
     and unit direction; target: (R*4,) colour and alpha in 0..1. Pixel centres at + 1/2.
     """
-    ox, oy, oz = (camera[9] - lo[0]) / voxel, (camera[10] - lo[1]) / voxel, (camera[11] - lo[2]) / voxel
+    lx, ly, lz = (camera[9] - lo[0]) / voxel, (camera[10] - lo[1]) / voxel, (camera[11] - lo[2]) / voxel
+    ox, oy, oz = np.float32(lx), np.float32(ly), np.float32(lz)
+    m0, m1, m2, m3, m4, m5 = camera[0], camera[1], camera[2], camera[3], camera[4], camera[5]
+    m6, m7, m8 = camera[6], camera[7], camera[8]
+    fx, fy, cx, cy = camera[12], camera[13], camera[14], camera[15]
+    wide, unit = np.uint32(width), np.float32(1.0 / 255.0)
     for n in range(len(chosen)):
-        p = chosen[n]
-        v = p // width
-        u = p - v * width
-        x, y = (u + 0.5 - camera[14]) / camera[12], -(v + 0.5 - camera[15]) / camera[13]
-        a = camera[0] * x + camera[1] * y - camera[2]
-        b = camera[3] * x + camera[4] * y - camera[5]
-        c = camera[6] * x + camera[7] * y - camera[8]
+        p = np.uint32(chosen[n])
+        v = p // wide
+        u = p - v * wide
+        x, y = (u + 0.5 - cx) / fx, -(v + 0.5 - cy) / fy
+        a = m0 * x + m1 * y - m2
+        b = m3 * x + m4 * y - m5
+        c = m6 * x + m7 * y - m8
         s = 1.0 / np.sqrt(a * a + b * b + c * c)
         r = (at + n) * 6
         rays[r], rays[r + 1], rays[r + 2] = ox, oy, oz
         rays[r + 3], rays[r + 4], rays[r + 5] = a * s, b * s, c * s
-        for i in range(4):
-            target[(at + n) * 4 + i] = np.float32(pixels[np.int64(p) * 4 + i]) * np.float32(1.0 / 255.0)
+        q, o = np.int64(p) * 4, (at + n) * 4
+        target[o], target[o + 1] = np.float32(pixels[q]) * unit, np.float32(pixels[q + 1]) * unit
+        target[o + 2], target[o + 3] = np.float32(pixels[q + 2]) * unit, np.float32(pixels[q + 3]) * unit
+
+
+@kernel
+def take_chunks(candidates, order, size, out):
+    """Writes the chunks number order[0], order[1], ... of `candidates`, (n,) int32, one after another into `out`; a
+    chunk is `size` of them, the last one perhaps fewer. Returns how many were written."""
+    n = 0
+    for number in order:
+        start = np.int64(number) * size
+        for i in range(start, min(start + size, len(candidates))):
+            out[n] = candidates[i]
+            n += 1
+    return n
 
 
 @kernel

@@ -101,7 +101,7 @@ def pack(grads, touched, first, start, stop, words, packed):
             kept |= bit
             row = vload(grads, o)
             e = max(TINIEST, (bits(abs(grads[o])) >> 23) - 127)
-            c = max(TINIEST, (bits(vpeak(vmul(row, colors))) >> 23) - 127)
+            c = max(TINIEST, (vpeak(vmul(row, colors)) >> 23) - 127)
             weight = short_float(grads[o + 4])
             bstore(packed, n * 16, vmul(row, vfmas(density, power(6 - e), vmul(colors, vset(power(6 - c))))))
             packed[n * 16 + 4] = e

@@ -25,8 +25,8 @@ from nerf_plugin.training.schedule import RoundPlan, rung
 from nerf_plugin.training.settings import Settings
 from nerf_plugin.training.views import draw, rung_camera
 
-PART_ROWS = 32768
-"""A range has no fewer rows, unless there are no more."""
+PART_ROWS = 65536
+"""A range has no fewer rows, unless there are no more: a reduce task costs the engine as much as 40,000 rows do."""
 
 Packet = dict[str, np.ndarray]
 """Gradients of one range of bricks (see `kernels.update`): touched (bricks,) uint64, packed (n*16,) int8."""
@@ -69,9 +69,12 @@ class Scratch:
 
 
 def parts_of(settings: Settings, rows: int) -> int:
-    """Ranges that so many rows are cut into: `settings.parts`, but fewer where a task would hardly have work. They
-    decide who computes what, not what comes out."""
-    return max(1, min(settings.parts, rows // PART_ROWS))
+    """Ranges that so many rows are cut into: `settings.parts`, halved until each has work enough for a task (not 3 of
+    4, which two workers cannot share evenly). They decide who computes what, not what comes out."""
+    parts = settings.parts
+    while parts > 1 and rows < parts * PART_ROWS:
+        parts //= 2
+    return parts
 
 
 def density(settings: Settings, box: np.ndarray) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nerf_plugin.kernels.pixels import dilate, halve, premultiply, tile_order
+from nerf_plugin.kernels.pixels import dilate, halve, premultiply, take_chunks, tile_order
 from nerf_plugin.training.schedule import CHUNK, RoundPlan, generator, rungs
 from nerf_plugin.training.settings import Settings
 
@@ -69,11 +69,13 @@ def draw(settings: Settings, index: int, plan: RoundPlan, candidates: np.ndarray
     total = -(-len(candidates) // CHUNK)
     if total == 0:
         return candidates[:0]
-    picked = []
-    while chunks > 0:
+    orders = []
+    left = chunks
+    while left > 0:
         epoch, offset = divmod(start, total)
-        order = _order(settings.seed, plan.level, index, epoch, total)[offset : offset + chunks]
-        picked += [candidates[c * CHUNK : (c + 1) * CHUNK] for c in order]
-        start += len(order)
-        chunks -= len(order)
-    return np.concatenate(picked)
+        orders.append(_order(settings.seed, plan.level, index, epoch, total)[offset : offset + left])
+        start += len(orders[-1])
+        left -= len(orders[-1])
+    picked = np.empty(chunks * CHUNK, np.int32)
+    count = take_chunks(candidates, np.concatenate(orders) if len(orders) > 1 else orders[0], CHUNK, picked)
+    return picked[:count]

@@ -13,6 +13,7 @@ from benchmarks.radiance.cluster_model import Cluster, Rates, simulate, speedup
 from nerf_plugin.datasets import load
 from nerf_plugin.training import PRESETS
 from nerf_plugin.training.local import train
+from nerf_plugin.training.tasks import parts_of
 from tests.nerf_plugin.captures import ball
 
 RATES = Rates(rays=128e3, rows=9e5, ray=2.4e-6, row=3.3e-8, touched=0.24, tasks=4, latency=3e-3)
@@ -43,7 +44,7 @@ def test_one_and_two_workers_leave_the_same_rows_and_a_diary(capture: Path, tmp_
     diary = scaling.rounds(scaling.read_diary(tmp_path / "1-0"))
     assert len(diary) == PRESETS["draft"].scaled(0.05).rounds
     for one in diary:
-        assert one["maps"] == 4 and one["reduces"] == max(1, min(4, one["live"] // 32768))
+        assert one["maps"] == 4 and one["reduces"] == parts_of(PRESETS["draft"], int(one["live"]))
         assert 0 < one["kernel"] <= one["tasks"] <= one["wall"]
         assert one["reduce_bytes"] == 32 * one["live"] <= 32 * one["dense"]
     assert figures["dense"] > figures["live"] > 0 and 0 < figures["overhead"] < 100 and figures["ceiling"] > 0

@@ -335,6 +335,14 @@ def test_pixel_kernels(rng):
     np.testing.assert_array_equal(order[:n], reference.tile_order(wide, 8))
 
 
+def test_chunks_are_taken_in_order(rng):
+    candidates = rng.integers(0, 10**6, 21).astype(np.int32)
+    order = np.array([3, 5, 0, 2], np.int32)
+    out = np.full(16, -1, np.int32)
+    n = pixels.take_chunks(candidates, order, 4, out)
+    np.testing.assert_array_equal(out[:n], np.concatenate([candidates[4 * c : 4 * c + 4] for c in order]))
+
+
 def test_rays_are_the_cameras(rng):
     camera = Camera.from_matrix(look_at((3, 2, 1), (0.2, 0, 0)), 20, 16, 18.0)
     image = rng.integers(0, 256, (16, 20, 4), dtype=np.uint8)
