@@ -210,8 +210,11 @@ def _read_points(model: Path) -> np.ndarray | None:
     kept = []
     if part.suffix == ".txt":
         for words in _lines(part):
-            if len(words) >= 8 and len(words) - 8 >= 2 * _MIN_TRACK and float(words[7]) <= _MAX_ERROR:
-                kept.append([float(word) for word in words[1:4]])
+            try:
+                if len(words) >= 8 + 2 * _MIN_TRACK and float(words[7]) <= _MAX_ERROR:
+                    kept.append([float(word) for word in words[1:4]])
+            except ValueError as error:
+                raise DatasetError(part, f"has a point that cannot be read ({' '.join(words)})", _AGAIN) from error
     else:
         data = _Bytes(part)
         for _ in range(data.count(51)):
@@ -228,7 +231,7 @@ def _image_root(folder: Path, model: Path, shots: list[_Shot]) -> Path:
     places = [folder / "images", folder / "input", folder, model / "images", model.parent / "images"]
     places += [model.parent.parent / "images", folder.parent / "images"]
     for place in places:
-        if any((place / shot.name).is_file() for shot in shots[:50]):
+        if any(images.is_file(place / shot.name) for shot in shots[:50]):
             return place
     advice = f"Put the photos that the model was made from into {folder / 'images'}."
     raise DatasetError(folder / "images" / shots[0].name, "does not exist, but the COLMAP model names it", advice)
@@ -238,7 +241,7 @@ def _view(model: Path, root: Path, index: int, shot: _Shot, lenses: dict[int, _L
     part = _part(model, "images")
     assert part is not None
     path = root / shot.name
-    if not path.is_file():
+    if not images.is_file(path):
         advice = "Restore the photo, or delete its image from the model (colmap image_deleter)."
         raise DatasetError(path, "does not exist, but the COLMAP model names it", advice, frame=index)
     if shot.camera not in lenses:

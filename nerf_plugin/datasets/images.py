@@ -60,6 +60,14 @@ def photos_in(folder: Path) -> list[Path]:
     return sorted(path for path in found if path.is_file())
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file, whatever a capture calls it: names that no file can have are none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def header(path: Path) -> Header:
     """Reads and judges an image's header without decoding. A PNG is also looked at from its end, so a cut one is
     found here.
@@ -261,11 +269,11 @@ def sibling_mask(image: Path, root: Path | None = None) -> Path | None:
     """
     root = root or image.parent
     folder = root.parent / "masks"
-    if not folder.is_dir() or root.name == "masks":
+    if not folder.is_dir() or root.name == "masks" or not image.is_relative_to(root):
         return None
     inside = folder / image.relative_to(root).parent
     names = [image.name + ".png", *(image.stem + suffix for suffix in SUFFIXES)]
-    return next((inside / name for name in names if (inside / name).is_file()), None)
+    return next((inside / name for name in names if is_file(inside / name)), None)
 
 
 def any_transparent(views: list) -> bool:  # type: ignore[type-arg]

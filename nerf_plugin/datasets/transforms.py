@@ -142,7 +142,7 @@ def _read(file: Path, dialect: str | None) -> _Capture:
             raise DatasetError(file, "is not an object", _EXPORT, frame=index)
         name, path = _find_image(file, frame, index)
         matrix = _pose(file, frame, index)
-        if not _is_file(path):
+        if not images.is_file(path):
             if "aabb_scale" not in head:
                 raise DatasetError(
                     path,
@@ -198,14 +198,7 @@ def _find_image(file: Path, frame: dict[str, Any], index: int) -> tuple[str, Pat
     base = file.parent / text.replace("\\", "/")
     candidates = [base] + [base.with_name(base.name + suffix) for suffix in images.SUFFIXES]
     named = base if base.suffix.lower() in images.SUFFIXES else candidates[1]
-    return _plain_name(text), next((path for path in candidates if _is_file(path)), named)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name that no file can have
-        return False
+    return _plain_name(text), next((path for path in candidates if images.is_file(path)), named)
 
 
 def _plain_name(text: str) -> str:
@@ -217,7 +210,7 @@ def _find_mask(file: Path, frame: dict[str, Any], index: int, image: Path) -> Pa
     if text is None:
         return images.sibling_mask(image)
     mask = file.parent / str(text).replace("\\", "/")
-    if not _is_file(mask):
+    if not images.is_file(mask):
         raise DatasetError(mask, f"does not exist, but {file.name} names it", _EXPORT, frame=index, field="mask_path")
     return mask
 

@@ -133,13 +133,13 @@ def model(ending: str) -> dict[str, bytes]:
         return {
             "cameras": b"# cameras\n1 OPENCV 24 16 20.0 20.0 12.0 8.0 0.01 0.0 0.0 0.0\n",
             "images": f"# images\n{shots}".encode(),
-            "points3D": b"# points\n1 0.1 0.2 0.3 1 2 3 0.5 1 0 2 0\n2 1.0 0.2 0.3 1 2 3 0.5\n",
+            "points3D": b"# points\n1 0.1 0.2 0.3 1 2 3 0.5 1 0 2 0 3 0\n2 1.0 0.2 0.3 1 2 3 0.5\n",
         }
     shot = [struct.pack("<i7di", n + 1, *q, *t, 1) + f"{n}.png\0".encode() + struct.pack("<Q", 0) for n in range(3)]
     return {
         "cameras": struct.pack("<QiiQQ4d", 1, 1, 1, 24, 16, 20.0, 20.0, 12.0, 8.0),
         "images": struct.pack("<Q", 3) + b"".join(shot),
-        "points3D": struct.pack("<QQ3d3BdQii", 1, 1, 0.1, 0.2, 0.3, 1, 2, 3, 0.5, 1, 1, 0),
+        "points3D": struct.pack("<QQ3d3BdQ6i", 1, 1, 0.1, 0.2, 0.3, 1, 2, 3, 0.5, 3, 1, 0, 2, 0, 3, 0),
     }
 
 
