@@ -83,7 +83,7 @@ class Worker:
         self.number, self.slots, self.types = number, slots, types
         self.incarnation = 0
         self.alive, self.cut, self.paused = True, False, 0.0
-        self.wakes = 0.0  # when it beats again after its last pause
+        self.wakes = 0.0  # when it beats again, or is heard again, after its last pause or cut
         self.draining = False
         self.welcome = False
         self.heard = world.now
@@ -322,6 +322,7 @@ class Worker:
     def disconnect(self, seconds: float) -> None:
         self.world.note("cut off", self.name, f"{seconds:.1f} s")
         self.cut = True
+        self.wakes = max(self.wakes, self.world.now + seconds)
         self.world.call(seconds, self.reconnect)
 
     def reconnect(self) -> None:
