@@ -265,5 +265,5 @@ def unpack(packed: Sequence[Any]) -> Record:
         )
     try:
         return form[2](fields)
-    except (TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError, LookupError) as error:
         raise ValueError(f"journal record {tag!r} is damaged: {error}") from error
