@@ -7,7 +7,7 @@
     charts    chart_task (a chunk)      mesh                                atlas_task: texture coordinates
     photos    photo_task (a view)       mesh                                -
     bake      bake_task (a band)        mesh, atlas, photo views, field     texture_task: the texture
-    polish    polish_task (a group)     mesh, atlas, texture                polished_task: the texture (POLISHES times)
+    polish    polish_task (a group)     mesh, atlas, texture, field         polished_task: texture, mesh (thrice)
     files     -                         all of it                           avatar_files: names and bytes
 
 Values that pass between tasks are numpy arrays in plain dicts. Each list of tasks depends on the inputs and the
@@ -39,9 +39,11 @@ from nerf_plugin.mesh.silhouette import outline, settle
 from nerf_plugin.texture import assemble, atlas_chunks, bake_band, bake_bands, chart_chunk, pack_charts, photo_view
 from nerf_plugin.texture.atlas import Atlas
 from nerf_plugin.texture.polish import polish, polish_groups, polish_part
+from nerf_plugin.texture.relief import lift
 
 FORMAT = 1
-POLISHES = 2
+POLISHES = 3
+"""How often the texture is held against the photos; each time but the last, the surface's relief as well."""
 Arrays = dict[str, Any]
 
 
@@ -54,7 +56,7 @@ class AvatarSettings:
     faces: int = 100_000
     texture: int = 1024
     smooth: int = 5
-    views: int = 80
+    views: int = 50
     cap: bool = True
 
     def __post_init__(self) -> None:
@@ -127,8 +129,8 @@ def surface_task(
 
 
 def outline_tasks(cameras: Sequence[Any], settings: AvatarSettings) -> list[int]:
-    """Which photos' outlines are asked: at most five eighths of `settings.views`, spread out."""
-    return choose_views(cameras, max(1, settings.views * 5 // 8))
+    """Which photos' outlines are asked: at most `settings.views`, spread out."""
+    return choose_views(cameras, settings.views)
 
 
 def outline_task(mesh: Arrays, photo: np.ndarray, camera: Any, field: Any) -> Arrays:
@@ -179,13 +181,22 @@ def polish_tasks(count: int) -> list[list[int]]:
     return polish_groups(count)
 
 
-def polish_task(mesh: Arrays, atlas: Arrays, texture: np.ndarray, photos: Iterable[tuple[np.ndarray, Any]]) -> Arrays:
-    """What pictures of the mesh lack of these photos (H,W,4) uint8, each with its camera."""
-    return polish_part(mesh_of(mesh), atlas_of(atlas), texture, photos)
+def polish_task(
+    mesh: Arrays, atlas: Arrays, texture: np.ndarray, photos: Iterable[tuple[np.ndarray, Any]], turn: int
+) -> Arrays:
+    """What pictures of the mesh lack of these photos (H,W,4) uint8, each with its camera; `turn`: 0 to POLISHES - 1."""
+    return polish_part(mesh_of(mesh), atlas_of(atlas), texture, photos, relief=turn + 1 < POLISHES)
 
 
-def polished_task(texture: np.ndarray, parts: Sequence[Arrays]) -> np.ndarray:
-    return polish(texture, parts)
+def polished_task(
+    mesh: Arrays, texture: np.ndarray, parts: Sequence[Arrays], field: Any
+) -> tuple[Arrays, np.ndarray, Arrays]:
+    """(the mesh, with its relief where the parts tell of it; the texture; facts). Faces and charts stay as they
+    are, and so do the vertices' colours."""
+    solid = mesh_of(mesh)
+    if all("relief" in part for part in parts):
+        solid = lift(solid, [part["relief"] for part in parts], field.voxel)
+    return mesh_arrays(solid), polish(texture, parts), {"volume": solid.volume(), "area": solid.area()}
 
 
 def up_of(cameras: Sequence[Any]) -> np.ndarray:
@@ -296,8 +307,10 @@ def build_local(
     tick("bake")
     texture, shares = texture_task(bands, settings)
     tick("texture")
-    for _ in range(POLISHES):
+    for turn in range(POLISHES):
         groups = [[(photos[i], cameras[i]) for i in group] for group in polish_tasks(len(photos))]
-        texture = polished_task(texture, [polish_task(mesh, atlas, texture, group) for group in groups])
+        lacks = [polish_task(mesh, atlas, texture, group, turn) for group in groups]
+        mesh, texture, moved = polished_task(mesh, texture, lacks, field)
+        more = {**more, **moved}
         tick("polish")
     return {"mesh": mesh, "atlas": atlas, "texture": texture, "facts": {**facts, **more, **shares}}

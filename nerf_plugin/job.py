@@ -1,7 +1,7 @@
 """The flagship job type: photos with known poses -> radiance field -> mesh, measured on photos it never saw.
 
     (poses ->) prepare -> (grid -> rows -> round ... round) for each level -> depth -> lattice -> surface -> outlines ->
-    charts -> photos -> bake -> polish, polish -> pictures -> finish
+    charts -> photos -> bake -> polish (three times) -> pictures -> finish
 
 Which stage follows is a function of the last committed one, so a run goes on from where it was whatever died. The same
 photos, preset and seed give the same bytes of field and mesh on any engine with any number of workers.
@@ -17,12 +17,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-
 from mapreduce import BadInput, Context, History, Job, Outputs, Param, Stage, StageResult, check_output
 from nerf_plugin.options import AvatarOptions
 from nerf_plugin.stages.evaluation import EvaluationStages
-from nerf_plugin.stages.surface import SurfaceStages, in_order
+from nerf_plugin.stages.surface import KEPT, SurfaceStages, facts_so_far, in_order, mesh_so_far
 from nerf_plugin.stages.training import TrainingStages
 
 if TYPE_CHECKING:
@@ -228,52 +226,59 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, AvatarOptions, Job):
 
         yield 0, str(make_posed(self.dataset, self.seed, lambda line: ctx.progress(0, 1, line)))
 
+    def told(self) -> dict[str, Any]:
+        """The parameters as the report and avatar.json name them."""
+        given = {k: v for k, v in asdict(self).items() if k != "out" and v not in (None, "")}
+        return {k: v if isinstance(v, (int, float, str)) else str(v) for k, v in given.items()}
+
+    def files(self, ctx: Context) -> dict[str, bytes]:
+        """The avatar's files, from the mesh and the texture so far."""
+        from nerf_plugin.avatar import avatar_files, front_of, up_of
+
+        cameras = [view.camera for view in self.capture.views]
+        title = self.dataset.resolve().name
+        [atlas] = in_order(ctx.shared["atlas"])
+        return avatar_files(
+            mesh_so_far(ctx),
+            atlas,
+            dict(ctx.shared["texture"])["texture"],
+            settings=self.avatar,
+            up=up_of(cameras),
+            front=front_of(cameras),
+            title=title,
+            facts=facts_so_far(ctx),
+            source=self.told() | {"dataset": title, "photos": len(cameras), "fingerprint": self.capture.fingerprint},
+        )
+
     def finish(self, results: Outputs, ctx: Context) -> dict[str, Any]:
         """Write the artifacts; the value is what report.json says in short."""
-        from nerf_plugin.avatar import avatar_files, front_of, up_of
-        from nerf_plugin.export.obj import png_bytes
         from nerf_plugin.pictures import contact_sheet, turntable_bytes
         from nerf_plugin.report import report_files
 
-        made, baked = dict(ctx.shared["mesh"]), dict(ctx.shared["texture"])
-        [atlas] = in_order(ctx.shared["atlas"])
-        facts = made["facts"] | baked["shares"]
-        traffic = self.traffic(ctx.state)
+        facts = facts_so_far(ctx)
         pictures = dict(results)
         views = [pictures[key] for key in sorted(pictures) if key[0] == "view"]
         turns = [pictures[key] for key in sorted(pictures) if key[0] == "turn"]
-        title = self.dataset.resolve().name
-        given = {k: v for k, v in asdict(self).items() if k != "out" and v not in (None, "")}
-        chosen = {k: v if isinstance(v, (int, float, str)) else str(v) for k, v in given.items()}
         curve = [(rays / 1e6, -10 * math.log10(error)) for rays, error in ctx.state["curve"] if error > 0]
         curves = {"training PSNR in dB, by million rays": curve}
-        report, summary = report_files(title, views, curves=curves, settings=chosen, surface=facts)
-        cameras = [view.camera for view in self.capture.views]
+        title = self.dataset.resolve().name
+        report, summary = report_files(title, views, curves=curves, settings=self.told(), surface=facts)
         sights = {"turntable.webp": turntable_bytes(turns)} if turns else {}
         if views:
             sights["contact-sheet.png"] = contact_sheet(views)
         files = {
             **sights,
             "field.daf": self.field(ctx).to_bytes(),
-            **{f"renders/{Path(view['name']).name}.png": png_bytes(side_by_side(view)) for view in views},
+            **{f"renders/{Path(view['name']).name}.png": view["strip"] for view in views},
             **report,
-            **avatar_files(
-                made["mesh"],
-                atlas,
-                baked["texture"],
-                settings=self.avatar,
-                up=up_of(cameras),
-                front=front_of(cameras),
-                title=title,
-                facts=facts,
-                source=chosen | {"dataset": title, "photos": len(cameras), "fingerprint": self.capture.fingerprint},
-            ),
+            **pictures["files", 0],
         }
         for name, content in files.items():
             with ctx.artifact(self.out / name) as file:
                 file.write(content)
-        made_of = {"faces": len(made["mesh"]["faces"]), "watertight": bool(facts["manifold"])}
-        return summary["summary"] | made_of | traffic
+        (self.out / KEPT).unlink(missing_ok=True)
+        made_of = {"faces": facts["faces"], "watertight": bool(facts["manifold"])}
+        return summary["summary"] | made_of | self.traffic(ctx.state)
 
 
 def seconds_of(text: str) -> float:
@@ -284,8 +289,3 @@ def seconds_of(text: str) -> float:
     if found is None or not float(found[1]):
         raise BadInput(f"time_budget {text!r} is no time: write seconds (90, 60s), minutes (5m) or hours (1h)")
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2] or "s"]
-
-
-def side_by_side(view: dict[str, Any]) -> np.ndarray:
-    """Photo | field | mesh."""
-    return np.concatenate([view["photo"], view["render"], view["mesh"]], axis=1)

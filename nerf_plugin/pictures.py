@@ -38,7 +38,7 @@ def turntable_cameras(mesh: Mesh, up: Any, count: int = 36, size: int = 320, hei
 
 def turntable_frame(mesh: Mesh, atlas: Atlas, texture: np.ndarray, field: Any, camera: Camera) -> np.ndarray:
     """Map: (S, 2S, 3) uint8, the textured mesh at the left and the field at the right, over white."""
-    left, _ = render_mesh(mesh, camera, atlas, texture, supersample=2)
+    left, _ = render_mesh(mesh, camera, atlas, texture, supersample=2, closed=True)
     right = field.render(camera, (1.0, 1.0, 1.0), step=1.0).rgb
     return np.rint(np.clip(np.concatenate([left, right], axis=1), 0, 1) * 255).astype(np.uint8)
 

@@ -115,6 +115,18 @@ def _view(view: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     return f"<figure><div>{images}</div><figcaption>{caption}</figcaption></figure>"
 
 
+def chosen(count: int, shown: int = 12) -> set[int]:
+    """Which of `count` views get pictures on the page: at most `shown`, evenly spread."""
+    return {round(i) for i in np.linspace(0, count - 1, min(shown, count))} if count else set()
+
+
+def measured(view: Mapping[str, Any], shown: bool = True) -> dict[str, Any]:
+    """What the report needs of one view as `compare_views` takes it, for whoever measures them side by side: name, row
+    (figures), figure (HTML with its pictures; "" unless `shown`)."""
+    [row] = compare_views([view])
+    return {"name": str(view["name"]), "row": row, "figure": _view(view, row) if shown else ""}
+
+
 def report_files(
     title: str,
     views: Sequence[Mapping[str, Any]],
@@ -127,10 +139,12 @@ def report_files(
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """({"report.html": bytes, "report.json": bytes}, what report.json holds).
 
-    views as for `compare_views` (all are measured; `shown` of them, evenly spread, get pictures on the page); curves:
-    name to (x, y) points; the rest: plain values by name.
+    views as for `compare_views`, or as `measured` returns them (all are measured; `shown` of them, evenly spread, get
+    pictures on the page); curves: name to (x, y) points; the rest: plain values by name.
     """
-    rows = compare_views(views)
+    pictured = chosen(len(views), shown)
+    told = [view if "row" in view else measured(view, i in pictured) for i, view in enumerate(views)]
+    rows = [view["row"] for view in told]
     data = {
         "title": title,
         "summary": summary(rows),
@@ -152,13 +166,12 @@ def report_files(
         tiles.append((f"{data['surface']['faces']:,}", "faces"))
     if timings:
         tiles.append((f"{sum(timings.values()):.0f} s", "in all stages"))
-    chosen = sorted({round(i) for i in np.linspace(0, len(rows) - 1, min(shown, len(rows)))}) if rows else []
     sections = [
         f"<h1>{html.escape(title)}</h1><div class='tiles'>"
         + "".join(f"<div><b>{html.escape(value)}</b>{html.escape(name)}</div>" for value, name in tiles)
         + "</div>",
-        f"<h2>Photos that training never saw</h2><p>{len(rows)} views; {len(chosen)} shown.</p>" if rows else "",
-        *(_view(views[i], rows[i]) for i in chosen),
+        f"<h2>Photos that training never saw</h2><p>{len(rows)} views; {len(pictured)} shown.</p>" if rows else "",
+        *(told[i]["figure"] for i in sorted(pictured)),
         "<h2>Training</h2>" if curves else "",
         *(_curve(name, points) for name, points in (curves or {}).items()),
     ]

@@ -3,7 +3,7 @@
 Pixels are sampled at their centres (+0.5), so edges are not smoothed; `supersample` renders larger and the caller
 averages. Triangles with a corner behind the camera are left out (a capture's cameras stand outside the object). Where
 two triangles lie at the same depth the one with the smaller index wins, so images do not depend on anything but the
-mesh.
+mesh. Of a closed surface, only faces that look at the camera can be seen from outside; the others need not be tried.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _project(vertices, camera):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _rasterize(points, faces, width, height):  # type: ignore[no-untyped-def]
+def _rasterize(points, faces, width, height, closed):  # type: ignore[no-untyped-def]
     face = np.full((height, width), -1, np.int32)
     depth = np.zeros((height, width), np.float32)
     bary = np.zeros((height, width, 2), np.float32)
@@ -64,7 +64,7 @@ def _rasterize(points, faces, width, height):  # type: ignore[no-untyped-def]
             continue
         xa, ya, xb, yb, xc, yc = points[a, 0], points[a, 1], points[b, 0], points[b, 1], points[c, 0], points[c, 1]
         area = (xb - xa) * (yc - ya) - (xc - xa) * (yb - ya)
-        if area == 0.0:
+        if area == 0.0 or (closed and area > 0.0):  # rows run downward: what looks at the camera turns the other way
             continue
         left = max(0, int(np.ceil(min(xa, xb, xc) - 0.5)))
         right = min(width - 1, int(np.floor(max(xa, xb, xc) - 0.5)))
@@ -103,17 +103,18 @@ def _mix(face, bary, corners, values, out):  # type: ignore[no-untyped-def]
                 out[row, column, k] = values[a, k] * u + values[b, k] * v + values[c, k] * (1 - u - v)
 
 
-def rasterize(vertices: np.ndarray, faces: np.ndarray, camera: CameraLike, supersample: int = 1) -> dict[str, Any]:
-    """What a camera sees of a mesh.
+def rasterize(
+    vertices: np.ndarray, faces: np.ndarray, camera: CameraLike, supersample: int = 1, closed: bool = False
+) -> dict[str, Any]:
+    """What a camera sees of a mesh; `closed`: its faces look outward, and those that look away hide nothing else.
 
     Returns face (H,W) int32, -1 where nothing; depth (H,W) float32 along the viewing axis, 0 where nothing; bary
     (H,W,2) float32 perspective-correct weights of the face's first two corners. H and W are the camera's times
     `supersample`.
     """
     points = _project(np.ascontiguousarray(vertices, np.float64), pack_camera(camera, supersample))
-    face, depth, bary = _rasterize(
-        points, np.ascontiguousarray(faces, np.int32), camera.width * supersample, camera.height * supersample
-    )
+    size = camera.width * supersample, camera.height * supersample
+    face, depth, bary = _rasterize(points, np.ascontiguousarray(faces, np.int32), *size, closed)
     return {"face": face, "depth": depth, "bary": bary}
 
 

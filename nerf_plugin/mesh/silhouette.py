@@ -29,7 +29,7 @@ _PULL = 0.1
 
 def _coverage(mesh: Mesh, normals: np.ndarray, offset: float, camera: CameraLike) -> tuple[np.ndarray, np.ndarray]:
     """(H,W) share of each pixel that the mesh covers when moved by `offset`, and (H,W) a face there or -1."""
-    face = rasterize(mesh.vertices + offset * normals, mesh.faces, camera, _FINE)["face"]
+    face = rasterize(mesh.vertices + offset * normals, mesh.faces, camera, _FINE, closed=True)["face"]
     tiles = (
         face.reshape(camera.height, _FINE, camera.width, _FINE)
         .transpose(0, 2, 1, 3)

@@ -1,5 +1,5 @@
 """Pictures: what the field and the textured mesh show where neither ever saw a photo, and both on a turntable; one map
-task a picture."""
+task a picture, and one for the avatar's files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mapreduce import Context, Stage, StageResult
-from nerf_plugin.stages.surface import follow, in_order, view_of
+from nerf_plugin.stages.surface import follow, in_order, mesh_so_far, view_of
 
 if TYPE_CHECKING:
     from nerf_plugin.avatar import AvatarSettings
@@ -30,33 +30,47 @@ class EvaluationStages:
         train_views: Callable[[], list[dict[str, Any]]]
         test_views: Callable[[], list[dict[str, Any]]]
         field: Callable[[Context], Field]
+        files: Callable[[Context], dict[str, bytes]]
         leave_rounds: Callable[[Context], None]
 
     def plan_pictures(self, last: StageResult) -> Stage:
         """Every held-out view, and every frame of the turntable."""
-        splits = [("view", *split) for split in enumerate(self.test_views())]
+        from nerf_plugin.report import chosen
+
+        views = self.test_views()
+        shown = chosen(len(views))
+        splits: list[Any] = [("files", 0, None)]
+        splits += [("view", index, (view, index in shown)) for index, view in enumerate(views)]
         splits += [("turn", frame, None) for frame in range(self.turntable)]
         return follow(last, "pictures", splits, self.picture, drop=("photos",), texture=last.outputs)
 
     def picture(self, split: tuple[str, int, Any], ctx: Context) -> Iterator[tuple[tuple[str, int], Any]]:
-        """Map: one held-out photo beside the field's and the mesh's render of it, or one frame of the turntable; 8 bits
-        each."""
+        """Map: one held-out photo beside the field's and the mesh's render of it, one frame of the turntable, or the
+        files of the avatar."""
         self.leave_rounds(ctx)
-        kind, index, plain = split
+        kind, index, given = split
+        if kind == "files":
+            yield (kind, index), {name: as_array(content) for name, content in self.files(ctx).items()}
+            return
         made = ctx.cached("made", lambda: self.made(ctx), scope="stage")
-        yield (kind, index), self.compare(plain, made, ctx) if kind == "view" else self.turn(index, made, ctx)
+        yield (kind, index), self.compare(*given, made, ctx) if kind == "view" else self.turn(index, made, ctx)
 
     def made(self, ctx: Context) -> tuple[Mesh, Atlas, np.ndarray]:
         """The textured mesh."""
         from nerf_plugin.avatar import atlas_of, mesh_of
 
-        mesh = mesh_of(dict(ctx.shared["mesh"])["mesh"])
+        mesh = mesh_of(mesh_so_far(ctx))
         [atlas] = in_order(ctx.shared["atlas"])
         return mesh, atlas_of(atlas), dict(ctx.shared["texture"])["texture"]
 
-    def compare(self, plain: dict[str, Any], made: tuple[Mesh, Atlas, np.ndarray], ctx: Context) -> dict[str, Any]:
-        """One held-out photo, over white as the literature has it, beside both renders; the field's before its own
-        surroundings where it has them."""
+    def compare(
+        self, plain: dict[str, Any], shown: bool, made: tuple[Mesh, Atlas, np.ndarray], ctx: Context
+    ) -> dict[str, Any]:
+        """One held-out photo, over white as the literature has it, beside both renders, 8 bits each, with its figures
+        and (where it is `shown`) its part of the report; the field's render is before its own surroundings where it has
+        them. strip: PNG of all three."""
+        from nerf_plugin.export.obj import png_bytes
+        from nerf_plugin.report import measured
         from nerf_plugin.texture.render import render_mesh
 
         view = view_of(plain)
@@ -64,9 +78,10 @@ class EvaluationStages:
         photo = photo[..., :3] * photo[..., 3:] + 1 - photo[..., 3:]
         render = self.field(ctx).render(view.camera)
         mesh, atlas, texture = made
-        shown, _ = render_mesh(mesh, view.camera, atlas, texture, WHITE)
-        images = {"photo": photo, "render": render.rgb, "mesh": shown}
-        return {"name": view.name} | {name: to_bytes(image) for name, image in images.items()}
+        picture, _ = render_mesh(mesh, view.camera, atlas, texture, WHITE, closed=True)
+        images = {name: to_bytes(x) for name, x in (("photo", photo), ("render", render.rgb), ("mesh", picture))}
+        strip = as_array(png_bytes(np.concatenate(list(images.values()), axis=1)))
+        return measured({"name": view.name} | images, shown) | images | {"strip": strip}
 
     def turn(self, index: int, made: tuple[Mesh, Atlas, np.ndarray], ctx: Context) -> np.ndarray:
         """One frame: the textured mesh beside the field, seen from a circle around it."""
@@ -77,6 +92,11 @@ class EvaluationStages:
         up = up_of([view_of(plain).camera for plain in self.train_views()])
         camera = turntable_cameras(mesh, up, self.turntable)[index]
         return turntable_frame(mesh, atlas, texture, self.field(ctx), camera)
+
+
+def as_array(content: bytes) -> np.ndarray:
+    """(N,) uint8: a file's content, in the form that is mapped rather than copied."""
+    return np.frombuffer(content, np.uint8)
 
 
 def to_bytes(image: np.ndarray) -> np.ndarray:

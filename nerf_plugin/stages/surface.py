@@ -8,7 +8,7 @@
     charts    map: one chunk of faces -> its charts; reduce: all charts -> the atlas
     photos    map: one photo -> what it knows of the colours
     bake      map: one band of texels -> their colours; reduce: all bands -> the texture
-    polish    map: a group of photos -> what the mesh's pictures lack; reduce: the texture with it (twice)
+    polish    map: a group of photos -> what the mesh's pictures lack; reduce: texture and surface with it (three times)
 
 Everything that later stages need is handed on by reference: grid and rows of the field, mesh, atlas, texture.
 """
@@ -16,18 +16,26 @@ Everything that later stages need is handed on by reference: grid and rows of th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mapreduce import Context, Outputs, Stage, StageResult
 from nerf_plugin.memory import let_go_of
+from nerf_plugin.stages.training import outside_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
     from nerf_plugin.avatar import AvatarSettings
     from nerf_plugin.datasets import View
     from nerf_plugin.field import Field
 
 PARTS = 16
 """Partitions of what is made a camera: they are read in parallel, and merged nowhere."""
+KEPT = "trained.daf"
+"""The field as it is kept from the end of training to the end of the job; so what comes between may fail."""
 
 
 class SurfaceStages:
@@ -37,17 +45,20 @@ class SurfaceStages:
         avatar: AvatarSettings
         train_views: Callable[[], list[dict[str, Any]]]
         field: Callable[[Context], Field]
+        out: Path
         leave_rounds: Callable[[Context], None]
         note_round: Callable[[StageResult], dict[str, Any]]
 
     # ------------------------------------------------------------------------------------------------------- planning
 
     def plan_depth(self, last: StageResult) -> Stage:
-        """Ask cameras that stand far apart."""
+        """Keep the field, and ask cameras that stand far apart."""
         from nerf_plugin.avatar import depth_tasks
 
         views = self.train_views()
-        splits = [(index, views[index]) for index in depth_tasks([view_of(v).camera for v in views], self.avatar)]
+        cameras = [view_of(v).camera for v in views]
+        splits: list[Any] = [(-1, None)]
+        splits += [(index, views[index]) for index in depth_tasks(cameras, self.avatar)]
         shared = {"grid": last.shared["grid"], "rows": last.outputs}
         state = self.note_round(last) | {"phase": "depth"}
         return Stage(splits, "depth", map=self.look, reduces=PARTS, shared=shared, state=state)
@@ -92,7 +103,7 @@ class SurfaceStages:
         from nerf_plugin.avatar import polish_tasks
 
         views = self.train_views()
-        groups = [[views[index] for index in group] for group in polish_tasks(len(views))]
+        groups = [[(index, views[index]) for index in group] for group in polish_tasks(len(views))]
         stage = follow(
             last, "polish", groups, self.send_back, reduce=self.polish, drop=("photos",), texture=last.outputs
         )
@@ -114,20 +125,40 @@ class SurfaceStages:
 
     # -------------------------------------------------------------------------------------------------------- running
 
-    def look(self, split: tuple[int, dict[str, Any]], ctx: Context) -> Iterator[tuple[int, Any]]:
-        """Map: what one camera knows of the surface."""
+    def look(self, split: tuple[int, dict[str, Any] | None], ctx: Context) -> Iterator[tuple[int, Any]]:
+        """Map: what one camera knows of the surface; where there is no camera, the field's file."""
         from nerf_plugin.avatar import depth_task
 
         self.leave_rounds(ctx)
         index, plain = split
-        yield index, depth_task(self.field(ctx), view_of(plain).camera, self.avatar)
+        if plain is not None:
+            yield index, depth_task(self.field(ctx), view_of(plain).camera, self.avatar)
+            return
+        with ctx.artifact(self.out / KEPT) as file:
+            file.write(self.field(ctx).to_bytes())
+
+    @contextmanager
+    def field_kept(self) -> Iterator[None]:
+        """A surface that cannot be made is told with the place where the field is."""
+        from nerf_plugin.mesh import MeshError
+
+        try:
+            yield
+        except MeshError as error:
+            kept = self.out / KEPT
+            raise MeshError(
+                f"{error}\nThe trained field is kept: look at it (daf nerf render {kept}), or go on training from it "
+                f"(--start {kept})."
+            ) from error
 
     def lay_lattice(self, split: int, ctx: Context) -> Iterator[tuple[int, Any]]:
         """Map: the plan of the surface and its blocks."""
         from nerf_plugin.avatar import plan_task
 
         self.leave_rounds(ctx)
-        yield 0, plan_task(in_order(ctx.shared["depth"]), self.avatar)
+        with self.field_kept():
+            planned = plan_task(in_order(ctx.shared["depth"]), self.avatar)
+        yield 0, planned
 
     def extract(self, block: dict[str, Any], ctx: Context) -> Iterator[tuple[int, Any]]:
         """Map: the triangles of one block."""
@@ -143,7 +174,8 @@ class SurfaceStages:
         from nerf_plugin.avatar import surface_task
 
         self.leave_rounds(ctx)
-        mesh, chunks, facts = surface_task(list(parts), self.field(ctx), self.avatar)
+        with self.field_kept():
+            mesh, chunks, facts = surface_task(list(parts), self.field(ctx), self.avatar)
         yield "mesh", mesh
         yield "chunks", chunks
         yield "facts", facts
@@ -181,7 +213,9 @@ class SurfaceStages:
         from nerf_plugin.avatar import atlas_task
 
         self.leave_rounds(ctx)
-        yield 0, atlas_task(dict(ctx.shared["mesh"])["mesh"], list(parts), self.avatar)
+        with self.field_kept():
+            atlas = atlas_task(dict(ctx.shared["mesh"])["mesh"], list(parts), self.avatar)
+        yield 0, atlas
 
     def look_up_colors(self, split: tuple[int, dict[str, Any]], ctx: Context) -> Iterator[tuple[int, Any]]:
         """Map: what one photo knows of the colours."""
@@ -191,7 +225,7 @@ class SurfaceStages:
         index, plain = split
         view = view_of(plain)
         mesh = ctx.cached("mesh", lambda: dict(ctx.shared["mesh"])["mesh"], scope="stage")
-        yield index, photo_task(view.image(), view.camera, mesh)
+        yield index, photo_task(even_photo(ctx, index, view), view.camera, mesh)
 
     def bake(self, band: dict[str, int], ctx: Context) -> Iterator[tuple[int, Any]]:
         """Map: the colours of one band of texels."""
@@ -212,26 +246,47 @@ class SurfaceStages:
         yield "texture", texture
         yield "shares", shares
 
-    def send_back(self, group: list[dict[str, Any]], ctx: Context) -> Iterator[tuple[int, Any]]:
+    def send_back(self, group: list[tuple[int, dict[str, Any]]], ctx: Context) -> Iterator[tuple[int, Any]]:
         """Map: what pictures of the mesh lack of some photos."""
         from nerf_plugin.avatar import polish_task
 
         self.leave_rounds(ctx)
-        mesh = ctx.cached("mesh", lambda: dict(ctx.shared["mesh"])["mesh"], scope="stage")
+        mesh = ctx.cached("mesh", lambda: mesh_so_far(ctx), scope="stage")
         [atlas] = ctx.cached("atlas", lambda: in_order(ctx.shared["atlas"]), scope="stage")
         texture = dict(ctx.shared["texture"])["texture"]
-        photos = ((view.image(), view.camera) for view in map(view_of, group))
-        yield 0, polish_task(mesh, atlas, texture, photos)
+        photos = ((even_photo(ctx, index, view), view.camera) for index, view in views_of(group))
+        yield 0, polish_task(mesh, atlas, texture, photos, ctx.state["polished"] - 1)
 
     def polish(self, key: int, parts: Iterable[Any], ctx: Context) -> Iterator[tuple[str, Any]]:
-        """Reduce: the texture with what was lacking."""
+        """Reduce: texture and surface with what was lacking."""
         from nerf_plugin.avatar import polished_task
 
         self.leave_rounds(ctx)
         made, lacks = dict(ctx.shared["texture"]), list(parts)
         let_go_of(lacks)  # they were read to be checked
-        yield "texture", polished_task(made["texture"], lacks)
+        mesh, texture, facts = polished_task(mesh_so_far(ctx), made["texture"], lacks, self.field(ctx))
+        yield "texture", texture
         yield "shares", made["shares"]
+        yield "mesh", mesh
+        yield "facts", facts
+
+
+def mesh_so_far(ctx: Context) -> dict[str, Any]:
+    """The mesh as the last stage that moved it left it."""
+    polished = dict(ctx.shared["texture"]) if "texture" in ctx.shared else {}
+    return polished["mesh"] if "mesh" in polished else dict(ctx.shared["mesh"])["mesh"]  # type: ignore[no-any-return]
+
+
+def facts_so_far(ctx: Context) -> dict[str, Any]:
+    """What there is to say of surface and texture."""
+    baked = dict(ctx.shared["texture"])
+    return dict(ctx.shared["mesh"])["facts"] | baked["shares"] | baked.get("facts", {})  # type: ignore[no-any-return]
+
+
+def views_of(group: list[tuple[int, dict[str, Any]]]) -> Iterator[tuple[int, View]]:
+    """Numbered photos with their cameras, from plain data."""
+    for index, plain in group:
+        yield index, view_of(plain)
 
 
 def follow(
@@ -265,6 +320,16 @@ def unread(outputs: Outputs) -> list[Any]:
         let_go_of(read)
         found |= read
     return [found[key] for key in sorted(found)]
+
+
+def even_photo(ctx: Context, index: int, view: View) -> np.ndarray:
+    """(H, W, 4) uint8: photo `index` as it would be with the exposure of the field."""
+    import numpy as np
+
+    image, outside = view.image(), ctx.cached("outside", lambda: outside_of(ctx, "rows"), scope="stage")
+    if outside is not None:
+        image[..., :3] = np.rint(image[..., :3] / outside["gains"][index]).clip(0, 255)
+    return image
 
 
 def view_of(plain: dict[str, Any]) -> View:

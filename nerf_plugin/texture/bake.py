@@ -64,7 +64,7 @@ def photo_view(photo: np.ndarray, camera: CameraLike, mesh: Mesh) -> dict[str, n
     rows, columns = np.ogrid[: camera.height, : camera.width]
     border = np.minimum(np.minimum(rows, camera.height - 1 - rows), np.minimum(columns, camera.width - 1 - columns))
     safe = np.clip(np.minimum(safe, border), 0.0, 4.0)
-    depth = rasterize(mesh.vertices, mesh.faces, camera)["depth"]
+    depth = rasterize(mesh.vertices, mesh.faces, camera, closed=True)["depth"]
     depth = minimum_filter(np.where(depth > 0, depth, np.inf), 3)
     return {
         "color": np.concatenate([low, rgb - low], axis=-1).astype(np.float32),
@@ -181,7 +181,7 @@ def band_texels(mesh: Mesh, atlas: Atlas, band: dict[str, int]) -> dict[str, np.
     flat = np.column_stack([atlas.uv[:, 0] * size, (1 - atlas.uv[:, 1]) * size - first, np.ones(len(atlas.uv))])
     low, high = (op(flat[atlas.faces, 1], axis=1) for op in (np.min, np.max))
     near = np.nonzero((high >= 0) & (low <= last - first))[0]
-    face, _, bary = _rasterize(flat, atlas.faces[near], size, last - first)
+    face, _, bary = _rasterize(flat, atlas.faces[near], size, last - first, False)
     rows, columns = np.nonzero(face >= 0)
     hit = near[face[rows, columns]]
     u, v = bary[rows, columns, 0:1].astype(np.float64), bary[rows, columns, 1:2].astype(np.float64)

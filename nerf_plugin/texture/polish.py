@@ -1,4 +1,4 @@
-"""The texture once more, so that pictures of the mesh become the photos.
+"""The texture once more, so that pictures of the mesh become the photos; and with it the surface's relief.
 
 A blend of photos is right for each texel and yet its pictures are too soft: a texel's colour was read between pixels,
 each a mean over its own area, and a picture of the mesh reads between texels again. What is wanted is the texture T
@@ -11,6 +11,9 @@ over-relaxed,
 
 W leaves out pixels that the mesh or the mask covers in part, and doubts those that differ a lot: passers-by and places
 where the surface is wrong are not to be painted on it. One map task a group of photos; the groups are a fixed list.
+
+What cameras on one side lack and those on the other have too much of is no fault of the texture: see `relief`. Both are
+asked of the same pictures, and both answers are taken at once.
 """
 
 from __future__ import annotations
@@ -21,9 +24,10 @@ import numpy as np
 
 from nerf_plugin.kernels import kernel
 from nerf_plugin.memory import let_go_of
-from nerf_plugin.mesh.raster import CameraLike, corner_values, rasterize
+from nerf_plugin.mesh.raster import CameraLike, corner_values, pack_camera, rasterize
 from nerf_plugin.mesh.surface import Mesh
 from nerf_plugin.texture.atlas import Atlas
+from nerf_plugin.texture.relief import parallax
 
 GROUPS = 8
 FINE = 2
@@ -80,30 +84,42 @@ def _send_back(texture, uv, pixel, lack, weight, total):  # type: ignore[no-unty
 
 
 def polish_part(
-    mesh: Mesh, atlas: Atlas, texture: np.ndarray, photos: Iterable[tuple[np.ndarray, CameraLike]]
+    mesh: Mesh,
+    atlas: Atlas,
+    texture: np.ndarray,
+    photos: Iterable[tuple[np.ndarray, CameraLike]],
+    relief: bool = False,
 ) -> dict[str, np.ndarray]:
     """Map: what the pictures of some cameras lack.
 
     texture (S,S,3) uint8; photos: (H,W,4) uint8 RGBA with their cameras. Returns {texel (N,) int32 row * S + column,
-    ascending; lack (N,4) float32: sum of weight x difference in 0..255 for each channel, and of weights}.
+    ascending; lack (N,4) float32: sum of weight x difference in 0..255 for each channel, and of weights} and, where
+    `relief` is asked for, {relief (V,2) float64 for `relief.lift`}.
     """
     total = np.zeros((*texture.shape[:2], 4), np.float32)
+    wishes, normals = np.zeros((len(mesh.vertices), 2)), mesh.vertex_normals()
     for photo, camera in photos:
-        raster = rasterize(mesh.vertices, mesh.faces, camera, FINE)
+        raster = rasterize(mesh.vertices, mesh.faces, camera, FINE, closed=True)
         seen = raster["face"] >= 0
         uv = corner_values(raster, atlas.faces, atlas.uv)[seen].astype(np.float32)
         rows, columns = np.nonzero(seen)
         pixel = (rows // FINE) * camera.width + columns // FINE
         shown = np.zeros((camera.height * camera.width, 3), np.float32)
         _show(texture, uv, pixel, shown)
-        lack = photo[..., :3].reshape(-1, 3).astype(np.float32) - shown / np.float32(FINE * FINE)
+        shown /= np.float32(FINE * FINE)
+        lack = photo[..., :3].reshape(-1, 3).astype(np.float32) - shown
         whole = np.bincount(pixel, minlength=len(shown)) == FINE * FINE
         off = (lack.astype(np.float64) ** 2).sum(axis=1) / (255 * DOUBT) ** 2
-        weight = np.where(whole & (photo[..., 3].ravel() >= 250), np.exp(-0.5 * off), 0.0)
-        _send_back(texture, uv, pixel, lack, weight.astype(np.float32), total)
+        weight = np.where(whole & (photo[..., 3].ravel() >= 250), np.exp(-0.5 * off), 0.0).astype(np.float32)
+        _send_back(texture, uv, pixel, lack, weight, total)
+        if relief:
+            picture = (x.reshape(*photo.shape[:2], -1) for x in (shown, lack))
+            by_pixel = weight.reshape(photo.shape[:2])
+            parallax(mesh, normals, raster, FINE, pack_camera(camera), *picture, by_pixel, wishes)
     flat = total.reshape(-1, 4)
     texel = np.nonzero(flat[:, 3] > 0)[0]
-    return {"texel": texel.astype(np.int32), "lack": flat[texel]}
+    part = {"texel": texel.astype(np.int32), "lack": flat[texel]}
+    return part | {"relief": wishes} if relief else part
 
 
 def polish(texture: np.ndarray, parts: Sequence[dict[str, np.ndarray]]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The slow, obvious twins of bake and polish: one place on the surface or one pixel after another."""
+"""The slow, obvious twins of bake, polish and relief: one place on the surface or one pixel after another."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from nerf_plugin.mesh.surface import Mesh
 from nerf_plugin.texture.atlas import Atlas
 from nerf_plugin.texture.bake import _LEAST_COSINE, _SHARPEN
 from nerf_plugin.texture.polish import DOUBT, FINE
+from nerf_plugin.texture.relief import JUMP
 
 
 def _ask(
@@ -91,4 +92,31 @@ def polish_slow(
             for four in makers:
                 for i, j, share in four:
                     total[i, j] += share * weight * np.array([*lack, 1])
+    return total
+
+
+def parallax_slow(
+    mesh: Mesh, camera: CameraLike, shown: np.ndarray, lack: np.ndarray, weight: np.ndarray, fine: int
+) -> np.ndarray:
+    """The twin of `relief.parallax`, as (V,2) float64; where a place appears when it is moved along the normal is found
+    by moving it."""
+    raster, normals = rasterize(mesh.vertices, mesh.faces, camera, fine), mesh.vertex_normals()
+    depth, face = (raster[name][::fine, ::fine] for name in ("depth", "face"))
+    share = raster["bary"][::fine, ::fine].astype(np.float64)
+    share = np.dstack([share, 1 - share.sum(axis=2)])
+    total = np.zeros((len(mesh.vertices), 2))
+    for row, column in np.ndindex(camera.height - 2, camera.width - 2):
+        around, middle = np.s_[row : row + 3, column : column + 3], (row + 1, column + 1)
+        widths = JUMP * depth[around].max() / camera.fx
+        if (weight[around] <= 0).any() or np.ptp(depth[around]) > widths:
+            continue
+        corners = mesh.faces[face[middle]]
+        place, normal = share[middle] @ mesh.vertices[corners], share[middle] @ normals[corners]
+        step = 1e-6 * float(depth[middle])
+        (ahead, behind), _ = camera.project(np.array([place + step * normal, place - step * normal]))  # type: ignore[attr-defined]
+        across, along = (ahead - behind) / (2 * step)
+        four = shown[around].astype(np.float64)
+        slope = -(across * (four[1, 2] - four[1, 0]) + along * (four[2, 1] - four[0, 1])) / 2
+        told = weight[middle] * np.array([slope @ lack[middle].astype(np.float64), slope @ slope])
+        total[corners] += share[middle][:, None] * told
     return total

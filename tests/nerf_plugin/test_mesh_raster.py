@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from nerf_plugin.mesh import decimate, merge
+from nerf_plugin.mesh.blocks import blocks, extract_block, iso_level
 from nerf_plugin.mesh.raster import corner_values, rasterize, ray_lengths
 from nerf_plugin.mesh.reference import rasterize_slow
+from tests.nerf_plugin.analytic import Sphere
 from tests.nerf_plugin.test_mesh_fusion import look_from
+
+
+def sphere():
+    field = Sphere(24)
+    level = iso_level(field.voxel)
+    return merge([extract_block(field, b, level) for b in blocks(field.lo, field.voxel, field.resolution)])
 
 
 def test_the_kernel_agrees_with_its_twin():
@@ -48,3 +57,12 @@ def test_a_triangle_behind_the_camera_is_not_seen():
     camera = look_from([2.0, 0.0, 0.0], size=16)
     behind = np.array([[3.0, -1, -1], [3.0, 1, -1], [3.0, 0, 1]])
     assert (rasterize(behind, np.array([[0, 1, 2]], np.int32), camera)["face"] < 0).all()
+
+
+def test_of_a_closed_surface_the_faces_that_look_away_need_not_be_tried():
+    mesh = decimate(sphere(), 800)
+    camera = look_from([2.5, 1.0, 0.7], size=48)
+    every, some = (rasterize(mesh.vertices, mesh.faces, camera, closed=closed) for closed in (False, True))
+    assert (every["face"] >= 0).sum() > 200
+    for name in every:
+        np.testing.assert_array_equal(every[name], some[name])

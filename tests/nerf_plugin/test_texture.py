@@ -9,7 +9,7 @@ import pytest
 from nerf_plugin import metrics
 from nerf_plugin.mesh import MeshError, decimate, merge
 from nerf_plugin.mesh.blocks import blocks, extract_block, iso_level
-from nerf_plugin.mesh.raster import corner_values, rasterize
+from nerf_plugin.mesh.raster import corner_values, pack_camera, rasterize
 from nerf_plugin.texture import (
     assemble,
     atlas_chunks,
@@ -24,7 +24,8 @@ from nerf_plugin.texture import (
     render_mesh,
 )
 from nerf_plugin.texture.bake import band_texels, blend
-from nerf_plugin.texture.reference import blend_slow, polish_slow
+from nerf_plugin.texture.reference import blend_slow, parallax_slow, polish_slow
+from nerf_plugin.texture.relief import lift, parallax
 from tests.nerf_plugin.analytic import Torus
 from tests.nerf_plugin.test_mesh_fusion import ring
 
@@ -76,7 +77,7 @@ def test_charts_cover_every_face_once_and_do_not_overlap(scene):
     flat = np.column_stack([atlas.uv * 1024, np.ones(len(atlas.uv))])
     from nerf_plugin.mesh.raster import _rasterize
 
-    face, _, _ = _rasterize(flat, atlas.faces, 1024, 1024)
+    face, _, _ = _rasterize(flat, atlas.faces, 1024, 1024, False)
     # Faces that overlapped would cover fewer texels than their areas say.
     assert (face >= 0).sum() == pytest.approx(area, rel=0.01)
 
@@ -197,3 +198,39 @@ def test_what_no_photo_shows_stays_as_it_is(scene):
     after = polish(before, [part]).reshape(-1, 3)
     apart = np.setdiff1d(np.arange(256 * 256), part["texel"])
     assert len(apart) > 1000 and np.array_equal(after[apart], before.reshape(-1, 3)[apart])
+
+
+def test_parallax_agrees_with_its_twin(scene):
+    mesh, _, cameras, _ = scene
+    seed = 11
+    rng = np.random.Generator(np.random.Philox(seed))
+    camera = cameras[5].scaled(0.4)
+    raster = rasterize(mesh.vertices, mesh.faces, camera, 2, closed=True)
+    shown, lack = (rng.uniform(0, 255, (camera.height, camera.width, 3)).astype(np.float32) for _ in range(2))
+    weight = np.where(raster["face"][::2, ::2] >= 0, rng.uniform(0.1, 1, shown.shape[:2]), 0).astype(np.float32)
+    total = np.zeros((len(mesh.vertices), 2))
+    parallax(mesh, mesh.vertex_normals(), raster, 2, pack_camera(camera), shown, lack, weight, total)
+    slow = parallax_slow(mesh, camera, shown, lack, weight, 2)
+    assert (slow[:, 1] > 0).sum() > 100
+    np.testing.assert_allclose(total, slow, rtol=1e-4, atol=1e-4 * np.abs(slow).max(), err_msg=f"seed {seed}")
+
+
+def test_relief_brings_a_dented_surface_back(scene):
+    mesh, atlas, cameras, photos = scene
+    seed = 3
+    waves = np.sin(np.random.Generator(np.random.Philox(seed)).uniform(5, 9, 3) * mesh.vertices).prod(axis=1)
+    dented = mesh.with_(vertices=mesh.vertices + 0.03 * waves[:, None] * mesh.vertex_normals())
+    texture, _ = bake((dented, atlas, cameras, photos))
+    groups = [[(photos[i], cameras[i]) for i in group] for group in polish_groups(len(photos))]
+    parts = [polish_part(dented, atlas, texture, group, relief=True)["relief"] for group in groups]
+    lifted = lift(dented, parts, 0.02)
+    off, left = (np.abs(Torus(40).distance(x.vertices)).mean() for x in (dented, lifted))
+    assert left < 0.6 * off, f"seed {seed}: {off:.5f} -> {left:.5f}"
+    moved = np.linalg.norm(lifted.vertices - dented.vertices, axis=1)
+    assert moved.max() <= 0.02 + 1e-12 and np.array_equal(lifted.faces, dented.faces)
+
+
+def test_where_nothing_is_said_nothing_moves(scene):
+    mesh = scene[0]
+    silent = lift(mesh, [np.zeros((len(mesh.vertices), 2))], 1.0)
+    assert np.array_equal(silent.vertices, mesh.vertices)
