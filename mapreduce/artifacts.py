@@ -10,9 +10,12 @@ import io
 import os
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
+
+from .pages import WRITE
 
 
 class ArtifactFile:
@@ -39,11 +42,20 @@ class ArtifactFile:
 
     def seal(self) -> None:
         self._raw.flush()
-        os.fsync(self._raw.fileno())
+        with ThreadPoolExecutor(1) as other:  # the disk writes while this core hashes
+            written = other.submit(os.fsync, self._raw.fileno())
+            with open(self.temporary, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            written.result()
         self._raw.close()
-        with open(self.temporary, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         self._record = (str(self.path), digest, self.temporary.stat().st_size)
+
+
+class _Pieces(io.FileIO):
+    """A file that takes no more at once than is good for it."""
+
+    def write(self, data: Any) -> int:
+        return super().write(memoryview(data).cast("B")[:WRITE])
 
 
 @contextmanager
@@ -58,7 +70,7 @@ def open_artifact(path: Path, mode: str = "wb") -> Iterator[ArtifactFile]:
     path = path.absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
     fd, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    raw: IO[Any] = os.fdopen(fd, "wb")
+    raw: IO[Any] = io.BufferedWriter(_Pieces(fd, "wb"))
     if mode == "w":
         raw = io.TextIOWrapper(raw, encoding="utf-8", newline="")
     file = ArtifactFile(path, temporary, raw)

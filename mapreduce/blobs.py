@@ -24,7 +24,7 @@ import xxhash
 
 from .allowance import allowance
 from .errors import DafError
-from .pages import mapped
+from .pages import WRITE, mapped
 from .recycle import SMALLEST, Pool
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class BlobWriter:
         for view in views:
             self._digest.update(view)
         while views:
-            done = self._append(views[:_IOV_MAX])
+            done = self._append(_some(views))
             self.size += done
             while views and done >= len(views[0]):
                 done -= len(views[0])
@@ -148,6 +148,18 @@ class BlobWriter:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._temporary)
             self._temporary = ""
+
+
+def _some(views: list[memoryview]) -> list[memoryview]:
+    """The first of `views`, as much as one call should write."""
+    some: list[memoryview] = []
+    room = WRITE
+    for view in views[:_IOV_MAX]:
+        some.append(view[:room])
+        room -= len(view)
+        if room <= 0:
+            break
+    return some
 
 
 class BlobStore:

@@ -7,13 +7,15 @@ for byte; records with equal keys keep their order. A part that is too large for
 times) is merged as a stream.
 
 Records are sorted by NumPy: by their first eight bytes as one number, and only those that are equal there by the rest.
+What a task reads and what it gathers lie in two buffers that the process keeps for its next task: new memory would take
+longer than the sorting.
 """
 
 import bisect
 import heapq
 import os
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from operator import itemgetter
 from pathlib import Path
 from typing import Annotated
@@ -71,16 +73,17 @@ class Sort(Job):
 
     def cut(self, split, ctx):
         if self.record:
-            rows = self.sorted_rows(self.read_bytes(split))
+            path, start, stop = split
+            data = buffer(ctx, "read", stop - start)
+            with open(path, "rb") as file:
+                file.seek(start)
+                data = data[: file.readinto(data)]
+            rows = self.sorted_rows(data, ctx)
             ctx.count("records", len(rows))
-            begin = 0
-            for number, bound in enumerate([*ctx.shared["bounds"], None]):
-                end = len(rows)
-                if bound is not None:
-                    end = bisect.bisect_left(range(end), bound, begin, key=lambda i: rows[i, : len(bound)].tobytes())
+            ends = places(rows[:, : self.key or None], ctx.shared["bounds"])
+            for number, (begin, end) in enumerate(pairwise([0, *ends, len(rows)])):
                 if end > begin:
                     yield number, rows[begin:end].reshape(-1)
-                begin = end
             return
         records = sorted(self.read(split), key=self.order)
         ctx.count("records", len(records))
@@ -94,7 +97,8 @@ class Sort(Job):
     def join(self, number, pieces, ctx):
         if sum(piece.nbytes for piece in pieces) <= 2 * self.part:
             if self.record:
-                yield number, self.sorted_rows(np.concatenate(pieces)).reshape(-1)
+                data = np.concatenate(pieces, out=buffer(ctx, "read", sum(map(len, pieces))))
+                yield number, self.sorted_rows(data, ctx).reshape(-1)
                 return
             records = [record for piece in pieces for record in self.split(piece.tobytes())]
             yield number, self.pack(sorted(records, key=self.order))
@@ -122,17 +126,18 @@ class Sort(Job):
     def read(self, part):
         if not self.record:
             return self.split(read_range(part))
-        return self.split(self.read_bytes(part))
-
-    def read_bytes(self, part):
         path, start, stop = part
         with open(path, "rb") as file:
             file.seek(start)
-            return file.read(stop - start)
+            return self.split(file.read(stop - start))
 
-    def sorted_rows(self, data):
-        rows = np.frombuffer(data, np.uint8).reshape(-1, self.record)
-        return rows[key_order(rows[:, : self.key or None])]
+    def sorted_rows(self, data, ctx):
+        """The records in order, (n, record) uint8, until the next call."""
+        out = buffer(ctx, "sorted", len(data)).reshape(-1, self.record)
+        rows, whole = data.reshape(-1, self.record), f"V{self.record}"
+        order = key_order(rows[:, : self.key or None])
+        np.take(rows.view(whole)[:, 0], order, out=out.view(whole)[:, 0], mode="clip")  # others than "clip" copy twice
+        return out
 
     def split(self, data):
         if self.record:
@@ -153,21 +158,43 @@ class Sort(Job):
             rest = data[end:]
 
 
+def buffer(ctx, name, size):
+    """`size` bytes of a buffer that this process keeps for the job: (size,) uint8."""
+    kept = ctx.cached("buffers", dict)
+    if len(kept.get(name, "")) < size:
+        kept[name] = None  # the old one goes before the new one comes
+        kept[name] = np.empty(size, np.uint8)
+    return kept[name][:size]
+
+
+def places(keys, bounds):
+    """How many of the sorted keys, (n, width) uint8, are less than each bound, of `width` bytes."""
+    heads = words(keys[:, :8])[:, 0]
+    for bound in bounds:
+        head = words(np.frombuffer(bound, np.uint8)[None, :8])[0, 0]
+        low, high = np.searchsorted(heads, head), np.searchsorted(heads, head, "right")
+        yield bisect.bisect_left(range(high), bound, low, key=lambda i: keys[i].tobytes())
+
+
 def key_order(keys):
     """The stable order of rows of bytes: (n, width) uint8 -> (n,) integers."""
     first = words(keys[:, :8])[:, 0]
-    order = np.argsort(first, kind="stable")
+    if keys.shape[1] <= 8:
+        return np.argsort(first, kind="stable")
+    order = np.argsort(first)  # faster, and leaves what is equal in any order
     same = np.diff(first[order]) == 0
-    if keys.shape[1] > 8 and same.any():
+    if same.any():
         tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
         run = np.append(0, np.cumsum(~same))[tied]
         rest = words(keys[order[tied], 8:])
-        order[tied] = order[tied][np.lexsort((*rest.T[::-1], run))]
+        order[tied] = order[tied][np.lexsort((order[tied], *rest.T[::-1], run))]
     return order
 
 
 def words(keys):
     """Rows of bytes as numbers that compare as the bytes do: (n, width) uint8 -> (n, ceil(width / 8)) uint64."""
-    padded = np.zeros((len(keys), -(-keys.shape[1] // 8) * 8), np.uint8)
-    padded[:, : keys.shape[1]] = keys
-    return padded.view(">u8").astype(np.uint64)
+    if keys.shape[1] % 8:
+        padded = np.zeros((len(keys), -(-keys.shape[1] // 8) * 8), np.uint8)
+        padded[:, : keys.shape[1]] = keys
+        keys = padded
+    return keys.view(">u8").astype(np.uint64)

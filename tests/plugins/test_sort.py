@@ -10,7 +10,7 @@ import pytest
 
 import plugins.sort
 from mapreduce import BadInput, run
-from plugins.sort import Sort, key_order
+from plugins.sort import Sort, key_order, places
 
 
 def test_empty_files_give_an_empty_file(tmp_path: Path) -> None:
@@ -77,3 +77,15 @@ def test_the_order_of_fixed_keys_is_that_of_bytes_and_stable(seed):
     shape = int(rng.integers(0, 60)), int(rng.integers(1, 30))
     keys = rng.integers(0, int(rng.choice([2, 3, 256])), size=shape, dtype=np.uint8)
     assert list(key_order(keys)) == sorted(range(len(keys)), key=lambda row: keys[row].tobytes()), f"seed {seed}"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_bounds_cut_where_the_first_key_is_that_is_not_less(seed):
+    rng = np.random.default_rng(seed)
+    some = rng.integers(
+        0, int(rng.choice([2, 256])), size=(int(rng.integers(0, 60)), int(rng.integers(1, 20)))
+    ).tolist()
+    keys, bounds = sorted(map(bytes, some[3:])), sorted(map(bytes, some[:3]))
+    rows = np.array([list(key) for key in keys], np.uint8).reshape(len(keys), -1 if keys else 1)
+    expected = [sum(key < bound for key in keys) for bound in bounds] if keys else []
+    assert list(places(rows, bounds if keys else [])) == expected, f"seed {seed}"
