@@ -72,9 +72,10 @@ class TrainingStages:
 
     def plan_prepare(self) -> Stage:
         """The first stage."""
+        begin = self.clock()  # before what is imported, which takes its time too
         state = {"phase": "prepare", "views": 0, "round": 0, "level": 0, "seen": {}, "curve": []}
         if self.budget:
-            state |= {"book": pacing().open_book(self.clock()), "levels": plain_levels(self.settings.levels)}
+            state |= {"book": pacing().open_book(begin), "levels": plain_levels(self.settings.levels)}
         views = self.train_views()
         splits = list(enumerate(views))
         return Stage(

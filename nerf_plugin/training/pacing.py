@@ -2,9 +2,10 @@
 
 Learning rates fall over the whole run and most of the quality comes with the last of them, so a run that is simply
 stopped has wasted its budget. Instead the number of rounds of the levels is chosen anew after every round, from what
-rounds have cost so far, so that the run with its falling rates ends when the time does. A budget far below what the
-preset needs drops fine levels rather than train all of them hardly at all; one far above lengthens the run, up to
-`MOST` times the preset.
+rounds have cost so far, so that the run with its falling rates ends when the time does. The plan goes by the median of
+the last few rounds, and a round is not begun that would end too late if it took as long as the slowest of them. A
+budget far below what the preset needs drops fine levels rather than train all of them hardly at all; one far above
+lengthens the run, up to `MOST` times the preset.
 
 All is plain data and a function of it. The seconds come from whoever plans (`stages.training`), who commits them with
 the stage's state; a run that is taken up again goes on with what it had left.
@@ -15,6 +16,7 @@ few rounds of this level, "between": seconds of the last step between levels}.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
@@ -71,7 +73,7 @@ def refit(settings: Settings, levels: Sequence[Level], level: int, done: int, bo
     wanted = settings.levels
     if done >= levels[level].rounds and level + 1 < len(levels):
         return list(levels)  # the level is over: its rounds are not reopened
-    if left < 0.5 * cost:
+    if left < max(book["seconds"]):
         return [*levels[:level], replace(levels[level], rounds=done)]
     per_ray = cost / levels[level].rays
     begun = min(1.0, done / levels[level].rounds)
@@ -92,6 +94,6 @@ def refit(settings: Settings, levels: Sequence[Level], level: int, done: int, bo
     factor = max(factor, 0.0)
     rest = wanted[level].rounds * (1 - begun) * factor
     if count == level + 1:  # however much of the level is done: finer ones may have been dropped just now
-        rest = min(left / cost, max(0.0, MOST * wanted[level].rounds - done))
+        rest = math.floor(min(left / cost, max(0.0, MOST * wanted[level].rounds - done)))
     now = replace(levels[level], rounds=max(done, done + round(rest)))
     return [*levels[:level], now, *(replace(wanted[i], rounds=max(1, round(wanted[i].rounds * factor))) for i in later)]
