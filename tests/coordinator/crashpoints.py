@@ -16,7 +16,10 @@ What must hold at the end of every day:
 
 from __future__ import annotations
 
+import json
 import shutil
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
@@ -109,9 +112,12 @@ class Caller:
         elif not self.over:
             self._step(None)
 
-    def turn(self) -> None:
+    def turn(self) -> int:
+        """Take what has come; returns how much that was."""
         assert self._socket is not None
+        heard = 0
         while (frames := sockets.receive(self._socket)) is not None:
+            heard += 1
             message = at_client(frames[0])
             if isinstance(message, m.Accepted):
                 before = self._told.accepted.setdefault(message.token, message.job)
@@ -126,6 +132,7 @@ class Caller:
                 self._ask()
             if not self.over and self._answers(message):
                 self._step(message)
+        return heard
 
     def _step(self, answer: Any) -> None:
         assert self._socket is not None
@@ -228,8 +235,11 @@ class Day:
                         worker.connect()
             for worker in workers:
                 worker.turn(0.0005)
+            heard = 0
             for caller in callers:
-                caller.turn()
+                heard += caller.turn()
+            if not heard and not any(worker.socket.poll(0) for worker in workers):
+                self._coordinators.wait(0.001)
 
     def _list(self, workers: list[Worker]) -> dict[int, m.Update]:
         """All jobs, with their values, told by the last coordinator."""
@@ -284,9 +294,45 @@ def points(coordinators: Forked, folder: Path) -> list[str]:
     return [point for point in days[0] if point in days[1]]
 
 
+def worlds(calm: list[str]) -> list[str]:
+    """Those of the points at which a death leaves another world behind than at the point before: see failpoints.py."""
+    names = [point.split()[0].partition(":")[0] for point in calm]
+    before = ["committed", *names]
+    return [
+        point
+        for point, name, last in zip(calm, names, before)
+        if last == "committed" or name == "committed" or (name == "sent" and last != "sent")
+    ]
+
+
 def die(coordinators: Forked, folder: Path, deaths: tuple[str, ...], tries: int = 5) -> bool:
     """Live a day with these deaths. False when the last of them was not met: no such day came in so many tries."""
     try:
         return any(Day(coordinators, folder / "day", deaths).run() == len(deaths) for _ in range(tries))
     except AssertionError as error:
         raise AssertionError(f"deaths at {deaths}: {error}") from error
+
+
+def main() -> None:
+    """Live a day for each line that comes, {"deaths": [...], "tries": N}, and say how it was: {"met": bool}, or
+    {"wrong": text}. An empty list asks for the points of a calm day: {"points": [...]}."""
+    with tempfile.TemporaryDirectory(prefix="daf-crash-", dir=sys.argv[1]) as top:
+        folder = Path(top)
+        coordinators = Forked(folder)
+        try:
+            for line in sys.stdin:
+                order = json.loads(line)
+                try:
+                    if order["deaths"]:
+                        answer: Any = {"met": die(coordinators, folder, tuple(order["deaths"]), order["tries"])}
+                    else:
+                        answer = {"points": points(coordinators, folder)}
+                except AssertionError as error:
+                    answer = {"wrong": str(error)}
+                print(json.dumps(answer), flush=True)
+        finally:
+            coordinators.close()
+
+
+if __name__ == "__main__":
+    main()

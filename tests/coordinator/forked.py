@@ -53,6 +53,11 @@ class Forked:
         assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, f"it ended by itself: {self.log.read_text()}"
         return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
 
+    def wait(self, seconds: float) -> None:
+        """Until it ends or the time is over."""
+        if not self._said:
+            select.select([self._template.stdout], [], [], seconds)
+
     def kill(self, number: int = signal.SIGKILL) -> None:
         """End it, if it has not ended."""
         if self.pid is not None:

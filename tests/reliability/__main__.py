@@ -129,7 +129,7 @@ def main() -> int:
         "overload": overloaded,
         "soak": lambda: soaked(args.minutes, args.seed),
         "rejoin": rejoined,
-        "crashpoints": lambda: crashed(args.seed),
+        "crashpoints": crashed,
         "torn": lambda: torn(args.seed),
         "disk": failing,
         "back": lambda: back(args.seed),
