@@ -237,7 +237,7 @@ class TrainingStages:
         """Map: the first values of one range of rows."""
         import numpy as np
 
-        from nerf_plugin.training import resample
+        from nerf_plugin.training import first_rows, resample
 
         self.leave_rounds(ctx)
         box, grid = self.grid(ctx, "grid", -1)
@@ -245,12 +245,12 @@ class TrainingStages:
         if part == parts:
             yield part, self.first_outside(box, ctx)
             return
-        start, stop, row, end = grid.ranges(parts)[part]
+        start, stop, _, _ = grid.ranges(parts)[part]
         if "old grid" not in ctx.shared and self.start is not None:
             yield part, resample(self.start_field.grid, self.start_field.rows, grid, start, stop)
             return
         if "old grid" not in ctx.shared:
-            yield part, np.zeros((end - row, 16), np.float16)
+            yield part, first_rows(self.settings, np.asarray(self.bounds()), grid, start, stop)
             return
         _, old = self.grid(ctx, "old grid", -2)
         yield part, resample(old, join_rows(ctx, "old rows"), grid, start, stop)

@@ -82,7 +82,7 @@ def initial(
 
     bounds: (2, 3) world box that holds the subject. Raises BadInput when the photos leave nothing of it.
     """
-    bounds = np.asarray(bounds, np.float64)
+    bounds = subject = np.asarray(bounds, np.float64)
     masked = not all(view["opaque"] for view in views)
     first_voxels = hull if masked else partial(visible, settings, middle=bounds.mean(0))
     if not masked:
@@ -104,7 +104,23 @@ def initial(
     lo, voxel, bricks = lattice(box[0], box[1], settings.levels[0].resolution)
     keep = first_voxels(views, lo, voxel, [EDGE * b for b in bricks])
     grid = Grid.from_cells(_cells_of_voxels(keep, 0), lo, voxel, lo, voxel, bricks)
-    return box, grid, np.zeros((grid.rows, 16), np.float16)
+    return box, grid, first_rows(settings, subject, grid)
+
+
+def first_rows(settings: Settings, bounds: np.ndarray, grid: Grid, start: int = 0, stop: int | None = None
+               ) -> np.ndarray:  # fmt: skip
+    """(n, 16) float16 rows of bricks start..stop of the first grid: raw density 0 in `bounds`, the (2, 3) world box
+    that holds the subject, `settings.raw_around` outside it. Fog around the subject explains a photo as well as the
+    subject does, so that this begins with a lead."""
+    pieces = list(_pieces(grid, start, len(grid.places) if stop is None else stop))
+    begin = pieces[0][2] if pieces else 0
+    rows = np.zeros((pieces[-1][3] - begin if pieces else 0, 16), np.float16)
+    if settings.raw_around:
+        for first, last, row, end in pieces:
+            world = grid.lo + grid.voxels(first, last) * grid.voxel
+            around = ((world < bounds[0]) | (world > bounds[1])).any(1)
+            rows[row - begin : end - begin, 0] = np.where(around, settings.raw_around, 0)
+    return rows
 
 
 def finer_grid(settings: Settings, level: int, box: np.ndarray, grid: Grid, rows: np.ndarray) -> Grid:

@@ -7,6 +7,8 @@ changes no bit.
 
 Shells: a ray that leaves the box ends at a colour that depends on where it goes (`kernels.shells`). Texels start clear
 and of the photos' mean colour, which is what an unseen direction keeps; each level's texels start from the last one's.
+The first level has few: with many, photos that share no background are each explained by what is behind the subject,
+and the box stays empty.
 
 Gains: a photo is the field's picture times one factor a channel (exposure and white balance, in the photos' own sRGB
 values: a factor of light is close to a power of it there). For the photo's rays p and the photo's values y, factor
@@ -77,7 +79,8 @@ def next_level(settings: Settings, level: int, state: Mapping[str, np.ndarray]) 
     shells = Shells.from_plain(state)
     before, now = (settings.levels[i].resolution for i in (level - 1, level))
     if now >= 1.5 * before:
-        shells = shells.finer()
+        for _ in range(settings.shell_leap if level == 1 else 1):
+            shells = shells.finer()
     count = int(np.prod(shells.values.shape[:3]))
     return {**state, "values": shells.values, "moments": np.zeros((count, 2), np.float32)}
 

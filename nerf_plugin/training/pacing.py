@@ -25,8 +25,8 @@ from typing import Any
 from nerf_plugin.training.settings import Level, Settings
 
 MOST = 4.0
-LEAST = 0.3
-"""A level that is not begun is dropped when less than this fraction of the preset's rounds would fit."""
+LEAST = 16
+"""A level that is not begun is dropped when fewer of its rounds would fit."""
 GROWTH = 0.7
 """A ray costs this power of the resolution more in a finer level, until it is measured."""
 BETWEEN = 0.5
@@ -88,7 +88,7 @@ def refit(settings: Settings, levels: Sequence[Level], level: int, done: int, bo
         )
         spare = left - between * len(later)
         factor = min(MOST, spare / work) if work > 0 else MOST
-        if factor >= LEAST or count == level + 1:
+        if count == level + 1 or factor * wanted[count - 1].rounds >= LEAST:
             break
         count -= 1
     factor = max(factor, 0.0)

@@ -40,8 +40,10 @@ class Settings:
     ring: pixels around masks that are trained on; outside: fraction of all others that is.
     hull_resolution: of the first carving, which finds the box. seed: of everything random.
     raw_shift: what is added to raw density, where a field that is trained on decides it and not alpha_start.
-    shells, shell_side: spheres of texels around the box, and their texels a side in the first level (see
-        `training.outside`; 0: white all around). rate_shell_opacity, rate_shell_color: their learning rates.
+    raw_around: raw density that the grid begins with outside the subject's box.
+    shells, shell_side, shell_leap: spheres of texels around the box (0: white all around), their texels a side in the
+        first level, and how often these double at the second (see `training.outside`). rate_shell_opacity,
+        rate_shell_color: their learning rates.
     exposure: whether each photo has a gain of its own.
     """
 
@@ -50,7 +52,7 @@ class Settings:
     parts: int = 4
     step: float = 1.0
     stop: float = 1e-3
-    rate_sigma: float = 1.6
+    rate_sigma: float = 0.8
     rate_color: float = 0.4
     rate_sh: float = 1.0
     rate_sh_early: float = 0.05
@@ -74,8 +76,10 @@ class Settings:
     seed: int = 0
     hull_resolution: int = field(default=96)
     raw_shift: float | None = None
+    raw_around: float = 0.0
     shells: int = 0
-    shell_side: int = 64
+    shell_side: int = 4
+    shell_leap: int = 5
     rate_shell_opacity: float = 0.4
     rate_shell_color: float = 0.4
     exposure: bool = False
@@ -92,10 +96,11 @@ class Settings:
 
     def without_masks(self) -> Settings:
         """The same run for photos without masks: twice the rays at the coarse levels, where all of the picture must be
-        explained, half the density rate, which keeps fog from forming, shells for what lies outside the box, which rays
-        need no longer be opaque before, and harmonics from the start."""
+        explained, calmer densities and surroundings that begin clear, which keep fog from forming, shells for what lies
+        outside the box, which rays need no longer be opaque before, and harmonics from the start."""
         levels = tuple(replace(level, rays=min(131072, 2 * level.rays)) for level in self.levels)
-        return replace(self, levels=levels, rate_sigma=self.rate_sigma / 2, sh_start=0.0, shells=8, alpha_weight=0.0)
+        calm = replace(self, levels=levels, rate_sigma=min(self.rate_sigma, 0.8), raw_around=-6.0)
+        return replace(calm, sh_start=0.0, shells=8, alpha_weight=0.0)
 
     def going_on(self, raw_shift: float) -> Settings:
         """The last level alone, for a field that is trained: rates begin at a third and end at half of what they
@@ -120,17 +125,23 @@ class Settings:
 
 
 PRESETS: dict[str, Settings] = {
-    "draft": Settings((Level(64, 40, 16384), Level(128, 48, 49152))),
-    "standard": Settings((Level(64, 40, 16384), Level(128, 40, 49152), Level(256, 12, 131072), Level(256, 48, 131072))),
+    "draft": Settings((Level(64, 40, 16384), Level(128, 48, 49152)), rate_sigma=1.6),
+    "standard": Settings(
+        (Level(64, 60, 16384), Level(128, 80, 49152), Level(256, 24, 131072), Level(256, 216, 131072)),
+        sh_start=0.15,
+        rate_end=0.03,
+    ),
     "fine": Settings(
         (
-            Level(64, 60, 16384),
-            Level(128, 60, 49152),
-            Level(256, 12, 131072),
-            Level(256, 60, 131072),
-            Level(384, 16, 131072),
-            Level(384, 120, 131072),
-        )
+            Level(64, 120, 16384),
+            Level(128, 120, 49152),
+            Level(256, 24, 131072),
+            Level(256, 100, 131072),
+            Level(384, 24, 131072),
+            Level(384, 260, 131072),
+        ),
+        sh_start=0.15,
+        rate_end=0.03,
     ),
 }
 """draft, standard, fine: see `docs/radiance-fields.md` for their time and quality."""

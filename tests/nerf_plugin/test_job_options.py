@@ -85,7 +85,7 @@ def test_photos_without_masks_go_through_all_stages_at_lower_rates(tmp_path: Pat
     job = Nerf(opaque(tmp_path / "ball"), tmp_path / "out", **QUICK)
     assert job.settings.rate_sigma < Nerf(ball(tmp_path / "masked"), tmp_path / "out", **QUICK).settings.rate_sigma
     result = run(job, engine="inline")
-    assert result.value["psnr"] > 11 and len(result.value) > 3  # without shells: 8.4 dB
+    assert result.value["psnr"] > 15 and len(result.value) > 3  # without shells: 8.4 dB; with clear surroundings: 18
     assert Field.load(field_of(result)).shells is not None
     for workers in (1, 3):
         again = run(replace(job, out=tmp_path / f"out{workers}"), engine="local", workers=workers)

@@ -143,7 +143,7 @@ def held_out():
 
 @pytest.fixture(scope="module")
 def trained(photos):
-    settings = replace(PLAIN.without_masks(), shell_side=8)
+    settings = replace(PLAIN.without_masks(), shell_side=8, shell_leap=1)
     return train_views(settings, prepared(settings, photos), BOUNDS)
 
 
@@ -169,10 +169,12 @@ def test_shells_that_make_no_sense_are_refused(trained):
 
 
 def test_a_level_begins_with_the_picture_of_the_last(photos):
-    settings = replace(PLAIN.without_masks(), shell_side=8)
+    settings = replace(PLAIN.without_masks(), shell_side=8, shell_leap=1)
     state = first(settings, prepared(settings, photos[:4]), BOUNDS)
     finer = next_level(settings, 1, state)
     assert finer["values"].shape == (8, 16, 16, 4) and finer["moments"].shape == (8 * 16 * 16, 2)
+    leap = next_level(replace(settings, shell_leap=3), 1, state)
+    assert leap["values"].shape == (8, 64, 64, 4), "few texels at first, then many"
     field_shells = Shells.from_plain(state | {"values": state["values"] + 1})
     assert (going_on(state, field_shells)["values"] == state["values"] + 1).all()
 
@@ -185,7 +187,7 @@ def test_gains_are_found_and_help(photos, held_out, rng):
     ]
     found = {}
     for exposure in (False, True):
-        settings = replace(PLAIN.without_masks(), shell_side=8, exposure=exposure)
+        settings = replace(PLAIN.without_masks(), shell_side=8, shell_leap=1, exposure=exposure)
         field = train_views(settings, prepared(settings, uneven), BOUNDS)
         found[exposure] = psnr(field, held_out, 1 / np.exp(np.log(true).mean()))
     assert found[True] > found[False] + 1

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -28,7 +29,7 @@ def simulate(
         for phase in ("grid", "rows"):
             book = note(book, phase, now := now + between / 2)
         while True:
-            planned = plan(Settings(tuple(levels)), number, 20)
+            planned = plan(replace(settings, levels=tuple(levels)), number, 20)
             assert planned.level == level
             last_rate = planned.rate_sigma / settings.rate_sigma
             spec = levels[level]
