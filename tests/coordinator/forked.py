@@ -16,8 +16,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-SETTINGS = {"heartbeat": 0.03, "lease": 600.0, "node_grace": 600.0, "assign_grace": 600.0, "speculate": False}
-"""Nobody is found lost by a clock."""
+SETTINGS = {
+    "heartbeat": 0.03,
+    "lease": 600.0,
+    "node_grace": 600.0,
+    "assign_grace": 600.0,
+    "speculate": False,
+    "prefetch": 0,
+}
+"""Nobody is found lost by a clock, and nothing is called back from a worker that may have done it already."""
 
 
 class Forked:
