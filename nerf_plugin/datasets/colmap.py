@@ -279,6 +279,9 @@ def _view(model: Path, root: Path, index: int, shot: _Shot, lenses: dict[int, _L
         distortion=distortion,
         fisheye=fisheye,
     ).resized(width, height)
+    if not 1e-3 < min(camera.fx, camera.fy) <= max(camera.fx, camera.fy) < 1e9:
+        problem = f"camera {shot.camera} has a focal length of {camera.fx:g} x {camera.fy:g} pixels of {path.name}"
+        raise DatasetError(part.with_stem("cameras"), problem, _AGAIN)
     lens = camera if camera.distortion else None
     return View(shot.name, path, camera.pinhole(), lens, images.sibling_mask(path, root), upright)
 
