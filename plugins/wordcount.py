@@ -13,7 +13,7 @@ from typing import Annotated
 
 from mapreduce import WORD, Job, Param, check_files, check_output, file_ranges, read_range
 
-BLOCK = 1 << 20  # its words fit the processor's caches
+BLOCK = 1 << 18  # its words fit the processor's caches
 
 
 @dataclass
