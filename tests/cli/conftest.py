@@ -44,8 +44,9 @@ def start(tmp_path: Path) -> Any:
 
     def begin(*args: str | Path, program: str = "daf", **options: Any) -> subprocess.Popen[str]:
         defaults = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": tmp_path}
+        defaults["env"] = ENVIRONMENT
         command = [str(BIN / program), *map(str, args)]
-        process = subprocess.Popen(command, env=ENVIRONMENT, **(defaults | options))
+        process = subprocess.Popen(command, **(defaults | options))
         running.append(process)
         return process
 
@@ -65,13 +66,14 @@ def book(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def slow(tmp_path: Path) -> Path:
-    """A job type in a file of the user's own."""
+    """A job type in a file of the user's own; while a map task naps there is a file `begun` beside it."""
     path = tmp_path / "slow.py"
     path.write_text(
         textwrap.dedent(
             """
             import time
             from dataclasses import dataclass
+            from pathlib import Path
             from mapreduce import BadInput, Job
 
             @dataclass
@@ -94,6 +96,7 @@ def slow(tmp_path: Path) -> Path:
                     end = time.monotonic() + self.seconds
                     while time.monotonic() < end:
                         try:
+                            Path(BEGUN).touch()
                             time.sleep(0.05)
                         except KeyboardInterrupt:
                             if not self.stubborn:
@@ -106,7 +109,7 @@ def slow(tmp_path: Path) -> Path:
                 def reduce(self, key, values, ctx):
                     yield key, sum(values)
             """
-        )
+        ).replace("BEGUN", repr(str(tmp_path / "begun")))
     )
     return path
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Daf, one_object
+from tests.cli.conftest import ENVIRONMENT, Daf, one_object
 
 
 @pytest.fixture
@@ -86,10 +86,15 @@ def test_an_unknown_job_is_said(daf: Daf, coordinator: str, command: list[str]) 
     assert done.returncode == 6 and "there is no job 7" in done.stderr and done.stdout == ""
 
 
-@pytest.mark.parametrize("command", [["jobs"], ["workers"], ["watch", "1"], ["submit", "wordcount", "book.txt"]])
-def test_nobody_there_is_said(daf: Daf, book: Path, command: list[str]) -> None:
-    done = daf(*command, DAF_COORDINATOR="tcp://127.0.0.1:1")
-    assert done.returncode == 7 and "tcp://127.0.0.1:1" in done.stderr and "Traceback" not in done.stderr
+def test_nobody_there_is_said(start: Any, book: Path) -> None:
+    """By each command, in its own time; they wait side by side."""
+    nobody = "tcp://127.0.0.1:1"
+    commands = ["jobs", "workers", "watch 1", "submit wordcount book.txt", f"run wordcount book.txt --engine {nobody}"]
+    env = ENVIRONMENT | {"DAF_COORDINATOR": nobody}
+    for command, process in [(command, start(*command.split(), env=env)) for command in commands]:
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 7 and out == "", command
+        assert f"no coordinator answers at {nobody}" in err and "Traceback" not in err, command
 
 
 def test_ping_ends_after_its_timeout(daf: Daf) -> None:

@@ -19,20 +19,20 @@ def family(process: Any) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
 
-def wait_for_workers(process: Any, count: int) -> list[psutil.Process]:
+def wait_for_nap(process: Any, slow: Path) -> None:
+    """Until a task of the job runs: only then is there something to cancel."""
     deadline = time.monotonic() + 60
-    while len(found := family(process)) < count:
+    while not slow.with_name("begun").exists():
         assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
-    time.sleep(1.0)
-    return family(process) or found
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_one_cancels_cleanly(start: Any, slow: Path, number: int) -> None:
     process = start("run", slow, "50", "--seconds", "1", "--workers", "2", "--json")
-    children = wait_for_workers(process, 3)
-    assert children
+    wait_for_nap(process, slow)
+    children = family(process)
+    assert len(children) >= 3
     process.send_signal(number)
     process.send_signal(number)  # as `timeout` does: it is one request all the same
     out, err = process.communicate(timeout=30)
@@ -45,7 +45,7 @@ def test_the_first_one_cancels_cleanly(start: Any, slow: Path, number: int) -> N
 
 def test_inline_ends_too(start: Any, slow: Path) -> None:
     process = start("run", slow, "50", "--seconds", "1", "--engine", "inline")
-    time.sleep(1.5)
+    wait_for_nap(process, slow)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130 and "Traceback" not in err
@@ -54,7 +54,7 @@ def test_inline_ends_too(start: Any, slow: Path) -> None:
 def test_the_second_one_leaves_at_once(start: Any, slow: Path) -> None:
     """A task that swallows the first Ctrl-C and would go on for minutes."""
     process = start("run", slow, "1", "--seconds", "300", "--stubborn", "--engine", "inline")
-    time.sleep(1.5)
+    wait_for_nap(process, slow)
     process.send_signal(signal.SIGINT)
     while "cancelling" not in process.stderr.readline():
         assert process.poll() is None

@@ -57,6 +57,16 @@ def ball(folder: Path, *, size: int = 48, views: int = 14, test_views: int = 3) 
     return folder
 
 
+def opaque(folder: Path, size: int = 48) -> Path:
+    """The same capture before a grey background: no alpha."""
+    ball(folder, size=size)
+    for photo in folder.glob("*/*.png"):
+        image = np.asarray(Image.open(photo)).astype(float)
+        grey = image[..., :3] * image[..., 3:] / 255 + 128 * (1 - image[..., 3:] / 255)
+        Image.fromarray(grey.astype(np.uint8)).save(photo)
+    return folder
+
+
 def room(camera: Camera, half: float = 4.0) -> np.ndarray:
     """(H, W, 3) uint8 picture of the walls of a cubic room around the origin, covered with blots of many sizes."""
     h, w = camera.height, camera.width

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mapreduce.blobs import BlobLost
+from mapreduce.blobserver import Fetcher
 from mapreduce.client import Client
 from mapreduce.engines.cluster import ClusterEngine
 from mapreduce.working import host
@@ -88,13 +90,16 @@ def test_a_word_count_with_keys(daf: Daf, cluster: str, folder: Path, books: lis
 
 
 @needs_address
-def test_blobs_travel_between_nodes_with_keys(cluster: str, folder: Path, books: list[Path]) -> None:
+def test_blobs_travel_between_nodes_with_keys(
+    cluster: str, folder: Path, books: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Reduces read maps of the other node, and the result's pairs come to a client that shares no host with either."""
     result = ClusterEngine(cluster, keys=folder / "user.secret").run(WordCount(paths=books))
     assert {word.decode(): count for word, count in result} == COUNTS
     with Client(cluster, keys=folder / "user.secret") as client:
         nodes = client.update(result.job).nodes
     assert nodes and all(node.address.startswith(f"tcp://{ADDRESS}:") and len(node.key) == 40 for node in nodes), nodes
+    monkeypatch.setattr("mapreduce.engines.cluster.Fetcher", partial(Fetcher, patience=3.0, retry=1.0))
     pairs = ClusterEngine(cluster, keys=folder / "submitter.secret").run(WordCount(paths=books))
     with pytest.raises(BlobLost):
         list(pairs)
