@@ -29,6 +29,20 @@ def writer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Disk, Wri
     writer.close()
 
 
+ADVICE = ("Make room", "mount it for writing", "See dmesg", "may this user write")
+
+
+def test_what_the_disk_said_is_told(writer: tuple[Disk, Writer]) -> None:
+    """While it goes on failing, that is: SQLite itself says "disk I/O error" to all of them."""
+    disk, process = writer
+    wanted = {errno.ENOSPC: "the disk is full", errno.EIO: "Input/output error", errno.EROFS: "has become read-only"}
+    at = calls(*writer) // 2
+    for error, words in wanted.items():
+        disk.order(error=error, first=at, until=at + 40)
+        _, _, told = process.write()
+        assert told and words in told[0], told
+
+
 def found(path: Path) -> tuple[bytes | None, list[bytes]]:
     store = open_store(f"sqlite://{path}")
     try:
@@ -76,7 +90,9 @@ def dies_at(disk: Disk, writer: Writer, at: int, half: bool) -> None:
 def fails_at(disk: Disk, writer: Writer, at: int, error: int, times: int = 3) -> None:
     """It is told, and nothing is missing once the disk works again."""
     disk.order(error=error, first=at, until=at + times)
-    commits, ended, _ = writer.write()
+    commits, ended, told = writer.write()
     assert (commits, ended) == (COMMITS, 0), f"{errno.errorcode[error]} at call {at}"
+    for text in told:
+        assert str(writer.path) in text and any(advice in text for advice in ADVICE), text
     disk.order()
     assert found(writer.path) == content(COMMITS), f"{errno.errorcode[error]} at call {at}"
