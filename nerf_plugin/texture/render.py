@@ -1,31 +1,44 @@
-"""Pictures of a textured mesh from any camera: what the quality figures and the turntable are made of."""
+"""Pictures of a textured mesh from any camera: what the quality figures and the turntable are made of.
+
+A pixel of a photo sees a little more than its square: lenses blur, and renderers filter on purpose. So here a pixel is
+the mean of the samples in its square and, at half weight, of those just around it. At six samples a side that is as
+soft as a Gaussian of 0.17 pixels on top of the square; measured on the outlines of photos, Blender's are as soft as
+0.3, and those of `daf faces` are not.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from nerf_plugin.kernels import kernel
-from nerf_plugin.mesh.raster import CameraLike, corner_values, rasterize
+from nerf_plugin.mesh.raster import CameraLike, _project, _rasterize, corner_values, pack_camera, rasterize
 from nerf_plugin.mesh.surface import Mesh
 from nerf_plugin.texture.atlas import Atlas
+
+BAND = 1 << 21
+"""Samples that are held at a time."""
 
 
 @kernel
 def _paint(face, bary, corners, uv, texture, n, background, image, alpha):  # type: ignore[no-untyped-def]
-    """Every pixel's mean of n x n samples, over the background."""
+    """Every pixel's mean of n x n samples and, at half weight, of those around them, over the background. The raster
+    has one sample more on each side than the image has."""
     height, width = texture.shape[:2]
     color = np.empty(3)
+    whole = (n + 1.0) * (n + 1.0)
     for row in range(image.shape[0]):
         for column in range(image.shape[1]):
             color[:] = 0.0
-            count = 0
-            for i in range(row * n, row * n + n):
-                for j in range(column * n, column * n + n):
-                    f = face[i, j]
+            covered = 0.0
+            for i in range(n + 2):
+                for j in range(n + 2):
+                    f = face[row * n + i, column * n + j]
                     if f < 0:
                         continue
-                    count += 1
-                    p, q = np.float64(bary[i, j, 0]), np.float64(bary[i, j, 1])
+                    w = (0.5 if i == 0 or i == n + 1 else 1.0) * (0.5 if j == 0 or j == n + 1 else 1.0)
+                    covered += w
+                    p = np.float64(bary[row * n + i, column * n + j, 0])
+                    q = np.float64(bary[row * n + i, column * n + j, 1])
                     r = 1.0 - p - q
                     a, b, c = corners[f, 0], corners[f, 1], corners[f, 2]
                     across = uv[a, 0] * p + uv[b, 0] * q + uv[c, 0] * r
@@ -37,10 +50,10 @@ def _paint(face, bary, corners, uv, texture, n, background, image, alpha):  # ty
                     for k in range(3):
                         above = texture[top, left, k] * (1 - s) + texture[top, left + 1, k] * s
                         below = texture[top + 1, left, k] * (1 - s) + texture[top + 1, left + 1, k] * s
-                        color[k] += (above * (1 - t) + below * t) / 255.0
+                        color[k] += w * (above * (1 - t) + below * t) / 255.0
             for k in range(3):
-                image[row, column, k] = (color[k] + (n * n - count) * background[k]) / (n * n)
-            alpha[row, column] = count / (n * n)
+                image[row, column, k] = (color[k] + (whole - covered) * background[k]) / whole
+            alpha[row, column] = covered / whole
 
 
 def render_mesh(
@@ -49,22 +62,18 @@ def render_mesh(
     atlas: Atlas | None = None,
     texture: np.ndarray | None = None,
     background: tuple[float, float, float] = (1.0, 1.0, 1.0),
-    supersample: int = 4,
+    supersample: int = 6,
     closed: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(H,W,3) float32 colour over `background` and (H,W) float32 alpha; no light is added.
 
     Coloured by the texture (S,S,3) uint8 where it is given with its atlas, else by vertex colours, else grey shaded
-    by the normal. Every pixel is the mean of supersample x supersample samples. `closed`: see `raster.rasterize`.
+    by the normal. Every pixel is the mean of supersample x supersample samples, with a texture also of those around
+    them (see above). `closed`: see `raster.rasterize`.
     """
-    raster = rasterize(mesh.vertices, mesh.faces, camera, supersample, closed)
     if texture is not None and atlas is not None:
-        image = np.empty((camera.height, camera.width, 3), np.float32)
-        alpha = np.empty((camera.height, camera.width), np.float32)
-        corners, uv = np.ascontiguousarray(atlas.faces, np.int32), np.ascontiguousarray(atlas.uv, np.float64)
-        behind = np.asarray(background, np.float64)
-        _paint(raster["face"], raster["bary"], corners, uv, texture, supersample, behind, image, alpha)
-        return image, alpha
+        return _textured(mesh, camera, atlas, texture, background, supersample, closed)
+    raster = rasterize(mesh.vertices, mesh.faces, camera, supersample, closed)
     seen = raster["face"] >= 0
     if mesh.colors is not None:
         colors = corner_values(raster, mesh.faces, mesh.colors)[seen]
@@ -79,3 +88,27 @@ def render_mesh(
     small = picture.reshape(height, n, width, n, 3).mean(axis=(1, 3))
     share = seen.reshape(height, n, width, n).mean(axis=(1, 3))
     return small.astype(np.float32), share.astype(np.float32)
+
+
+def _textured(
+    mesh: Mesh,
+    camera: CameraLike,
+    atlas: Atlas,
+    texture: np.ndarray,
+    background: tuple[float, float, float],
+    n: int,
+    closed: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    height, width = camera.height, camera.width
+    image, alpha = np.empty((height, width, 3), np.float32), np.empty((height, width), np.float32)
+    points = _project(np.ascontiguousarray(mesh.vertices, np.float64), pack_camera(camera, n))
+    points[:, :2] += 1.0
+    faces, corners = (np.ascontiguousarray(x, np.int32) for x in (mesh.faces, atlas.faces))
+    uv, behind = np.ascontiguousarray(atlas.uv, np.float64), np.asarray(background, np.float64)
+    rows = max(1, BAND // (width * n * n))
+    for top in range(0, height, rows):
+        last = min(height, top + rows)
+        face, _, bary = _rasterize(points, faces, width * n + 2, (last - top) * n + 2, closed)
+        _paint(face, bary, corners, uv, texture, n, behind, image[top:last], alpha[top:last])
+        points[:, 1] -= (last - top) * n
+    return image, alpha

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from nerf_plugin import metrics
+from nerf_plugin.cameras import Camera
 from nerf_plugin.mesh import MeshError, decimate, merge
 from nerf_plugin.mesh.blocks import blocks, extract_block, iso_level
 from nerf_plugin.mesh.raster import corner_values, pack_camera, rasterize
@@ -23,6 +24,7 @@ from nerf_plugin.texture import (
     polish_part,
     render_mesh,
 )
+from nerf_plugin.texture.atlas import Atlas
 from nerf_plugin.texture.bake import band_texels, blend
 from nerf_plugin.texture.reference import blend_slow, parallax_slow, polish_slow
 from nerf_plugin.texture.relief import lift, parallax
@@ -234,3 +236,29 @@ def test_where_nothing_is_said_nothing_moves(scene):
     mesh = scene[0]
     silent = lift(mesh, [np.zeros((len(mesh.vertices), 2))], 1.0)
     assert np.array_equal(silent.vertices, mesh.vertices)
+
+
+def test_a_picture_is_the_same_whatever_is_held_at_a_time(scene, monkeypatch):
+    mesh, atlas, cameras, _ = scene
+    texture = np.random.Generator(np.random.Philox(2)).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    camera = cameras[9].scaled(0.5)
+    image, alpha = render_mesh(mesh, camera, atlas, texture, closed=True)
+    monkeypatch.setattr("nerf_plugin.texture.render.BAND", 5 * 36 * camera.width)
+    again, share = render_mesh(mesh, camera, atlas, texture, closed=True)
+    assert 0 < alpha.mean() < 1
+    np.testing.assert_allclose(again, image, atol=0.02)
+    np.testing.assert_allclose(share, alpha, atol=0.02)
+    assert (again != image).mean() < 0.01  # a sample on an edge may fall to either side
+
+
+def test_a_pixel_is_a_little_softer_than_its_square(scene):
+    """The edge of a half plane that ends in the middle of a pixel: the pixels beside it see a little of it."""
+    corners = np.array([[-9.0, -9, 0], [0.0, -9, 0], [0.0, 9, 0], [-9.0, 9, 0]])
+    mesh = scene[0].with_(vertices=corners, faces=np.array([[0, 1, 2], [0, 2, 3]], np.int32), colors=None)
+    uv, faces = np.full((4, 2), 0.5), mesh.faces
+    camera = Camera.from_matrix(np.column_stack([np.eye(3), [0.0, 0, 3]]), 9, 9, 30.0)
+    _, alpha = render_mesh(mesh, camera, Atlas(uv, faces, 1, 1.0), np.zeros((4, 4, 3), np.uint8))
+    assert alpha[4] == pytest.approx([1, 1, 1, 1, 0.5, 0, 0, 0, 0])
+    moved = Camera.from_matrix(np.column_stack([np.eye(3), [0.05, 0, 3]]), 9, 9, 30.0)
+    _, alpha = render_mesh(mesh, moved, Atlas(uv, faces, 1, 1.0), np.zeros((4, 4, 3), np.uint8))
+    assert alpha[4] == pytest.approx([1, 1, 1, 13 / 14, 1 / 14, 0, 0, 0, 0], abs=1e-6)
