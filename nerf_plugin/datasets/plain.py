@@ -10,6 +10,7 @@ photos; masks by rembg, where that extra is installed. Without any, all of the p
 
 from __future__ import annotations
 
+import functools
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from nerf_plugin.datasets.images import photos_in
 from nerf_plugin.datasets.poses import estimate_poses, load_pycolmap
 
 POSED = "-posed"
+MODEL = "u2net"
 LEAST = 8
 """With fewer photos there is no surface to be found, whatever their poses."""
 
@@ -121,15 +123,22 @@ def find_foreground(photos: Path, capture: Path, say: Say) -> None:
         for path, mask in found.items():
             shutil.copy(mask, capture / "masks" / f"{path.stem}{mask.suffix}")
         return
-    rembg = _rembg()
-    if rembg is None:
-        say("no alpha, no masks and no rembg: all of the picture is learned")
-        return
+    try:
+        rembg = _rembg()
+        if rembg is None:
+            say("no alpha, no masks and no rembg: all of the picture is learned")
+            return
+        say(f"rembg: loading its model {MODEL}")
+        session = _session()
+    except (Exception, SystemExit) as error:  # without onnxruntime its import ends the process
+        problem = f"finding the foreground: rembg cannot be started ({type(error).__name__}: {error})"
+        advice = "Install all of it (pip install 'daf[rembg]'), let it fetch its model once, or give mask files."
+        raise DatasetError(photos, problem, advice) from error
     (capture / "masks").mkdir()
     for index, path in enumerate(files):
         say(f"rembg: foreground of photo {index + 1} of {len(files)}")
         try:
-            shape = np.asarray(rembg.remove(images.decode(path)[..., :3], only_mask=True))
+            shape = np.asarray(rembg.remove(images.decode(path)[..., :3], session=session, only_mask=True))
         except Exception as error:
             problem = f"finding the foreground: rembg failed ({type(error).__name__}: {error})"
             raise DatasetError(
@@ -151,3 +160,10 @@ def _rembg() -> Any:
     except ImportError:
         return None
     return rembg
+
+
+@functools.cache
+def _session() -> Any:
+    """rembg with its model, loaded once a process. The model is named, as rembg's choice changes between versions (and
+    with it the licence: this one is Apache-2.0)."""
+    return _rembg().new_session(MODEL)

@@ -16,7 +16,7 @@ import trimesh
 from PIL import Image
 
 from mapreduce import BadInput, JobFailed, run
-from nerf_plugin.datasets import DatasetError, load
+from nerf_plugin.datasets import DatasetError, load, plain
 from nerf_plugin.datasets.plain import find_foreground, make_posed, place_of
 from nerf_plugin.job import Nerf
 from tests.nerf_plugin.captures import RADIUS, photograph, plain_photos
@@ -169,22 +169,47 @@ def test_a_missing_mask_is_named(capture: Path) -> None:
         find_foreground(capture / "ball", capture / "work", print)
 
 
-def test_rembg_is_asked_last_and_its_failure_named(capture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its model cannot be had here, so a stand-in answers in its place."""
-    asked: list[tuple[int, ...]] = []
+class Rembg(types.SimpleNamespace):
+    """Its model cannot be had here, so a stand-in with the same functions (those of 2.0.86) answers in its place."""
 
-    def remove(data: np.ndarray, only_mask: bool = False) -> np.ndarray:
-        asked.append(data.shape)
-        if len(asked) > 3:
-            raise RuntimeError("no model")
+    def __init__(self, most: int) -> None:
+        super().__init__(loaded=[], asked=[], most=most)
+
+    def new_session(self, model_name: str = "bria-rmbg", *args: Any, sess_opts: Any = None, **kwargs: Any) -> str:
+        self.loaded.append(model_name)
+        return f"session of {model_name}"
+
+    def remove(self, data: np.ndarray, *, session: Any = None, only_mask: bool = False) -> np.ndarray:
+        assert session == "session of u2net" and only_mask
+        self.asked.append(data.shape)
+        if len(self.asked) > self.most:
+            raise RuntimeError("no memory")
         return np.full(data.shape[:2], 200, np.uint8)
 
-    monkeypatch.setitem(sys.modules, "rembg", types.SimpleNamespace(remove=remove))
-    find_foreground(capture / "ball", capture / "work", print)
-    assert asked == [(24, 24, 3)] * 3
-    assert len(list((capture / "work" / "masks").glob("*.png"))) == 3
-    shutil.rmtree(capture / "work" / "masks")
-    with pytest.raises(DatasetError, match=r"finding the foreground: rembg failed \(RuntimeError: no model\)"):
+
+def test_rembg_is_asked_last_with_one_model_for_all_photos_and_its_failure_named(
+    capture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain._session.cache_clear()
+    rembg = Rembg(most=6)
+    monkeypatch.setitem(sys.modules, "rembg", rembg)
+    for _ in range(2):
+        find_foreground(capture / "ball", capture / "work", print)
+        assert len(list((capture / "work" / "masks").glob("*.png"))) == 3
+        shutil.rmtree(capture / "work" / "masks")
+    assert rembg.asked == [(24, 24, 3)] * 6 and rembg.loaded == ["u2net"]
+    with pytest.raises(DatasetError, match=r"finding the foreground: rembg failed \(RuntimeError: no memory\)"):
+        find_foreground(capture / "ball", capture / "work", print)
+    plain._session.cache_clear()
+
+
+def test_rembg_without_onnxruntime_ends_no_process(capture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its import calls sys.exit then."""
+    (capture / "broken").mkdir()
+    (capture / "broken" / "rembg.py").write_text("import sys\nsys.exit(1)\n")
+    monkeypatch.syspath_prepend(str(capture / "broken"))
+    monkeypatch.delitem(sys.modules, "rembg", raising=False)
+    with pytest.raises(DatasetError, match=r"rembg cannot be started \(SystemExit: 1\).*pip install 'daf\[rembg\]'"):
         find_foreground(capture / "ball", capture / "work", print)
 
 
