@@ -191,15 +191,16 @@ def undistort(x: np.ndarray, y: np.ndarray, k: tuple[float, ...], fisheye: bool)
         scale = np.where(bent > 1e-9, np.tan(theta) / np.maximum(bent, 1e-9), 1.0)
         return x * scale, y * scale
     u, v, step = x.copy(), y.copy(), 1e-6
-    for _ in range(12):
-        fx, fy = distort(u, v, k, False)
-        ax, ay = distort(u + step, v, k, False)
-        bx, by = distort(u, v + step, k, False)
-        a, c, b, d = (ax - fx) / step, (ay - fy) / step, (bx - fx) / step, (by - fy) / step
-        det = a * d - b * c
-        det = np.where(np.abs(det) < 1e-9, 1e-9, det)
-        ex, ey = fx - x, fy - y
-        u, v = u - np.clip((d * ex - b * ey) / det, -0.5, 0.5), v - np.clip((a * ey - c * ex) / det, -0.5, 0.5)
+    with np.errstate(over="ignore", invalid="ignore"):  # of a lens that is none, NaN is the answer
+        for _ in range(12):
+            fx, fy = distort(u, v, k, False)
+            ax, ay = distort(u + step, v, k, False)
+            bx, by = distort(u, v + step, k, False)
+            a, c, b, d = (ax - fx) / step, (ay - fy) / step, (bx - fx) / step, (by - fy) / step
+            det = a * d - b * c
+            det = np.where(np.abs(det) < 1e-9, 1e-9, det)
+            ex, ey = fx - x, fy - y
+            u, v = u - np.clip((d * ex - b * ey) / det, -0.5, 0.5), v - np.clip((a * ey - c * ex) / det, -0.5, 0.5)
     return u, v
 
 

@@ -23,9 +23,10 @@ def estimate(cameras: list[Camera], points: np.ndarray | None, has_alpha: bool) 
     if not cameras:
         return None
     centre = focus_point(cameras)
-    distance = np.array([np.linalg.norm(camera.position - centre) for camera in cameras])
-    reach = np.array([0.5 * max(camera.width / camera.fx, camera.height / camera.fy) for camera in cameras])
-    half = max(float(np.median(distance * reach)) * 1.05, 1e-6)
+    with np.errstate(over="ignore", invalid="ignore"):  # from cameras that are nowhere comes a box that is none
+        distance = np.array([np.linalg.norm(camera.position - centre) for camera in cameras])
+        reach = np.array([0.5 * max(camera.width / camera.fx, camera.height / camera.fy) for camera in cameras])
+        half = max(float(np.median(distance * reach)) * 1.05, 1e-6)
     if has_alpha:
         return np.stack([centre - half, centre + half])
     half = max(min(0.7 * half, 0.8 * float(distance.min())), 1e-6)

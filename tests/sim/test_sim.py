@@ -1,4 +1,5 @@
-"""Thousands of schedules, each with its own disasters, and the proof that the simulator would notice a bug.
+"""A thousand schedules, each with its own disasters, and the proof that the simulator would notice a bug. A night has
+twenty thousand others (`.ci/nightly`).
 
 A seed that fails prints itself; `python -m tests.sim --seed N` replays it and tells the story. The bugs that need more
 schedules to show (`SLOW`) are planted by `python -m tests.sim --planted 500`."""
@@ -14,7 +15,7 @@ import pytest
 from .planted import BUGS, hunt
 from .schedule import simulate
 
-SCHEDULES, BLOCK = 2_000, 100
+SCHEDULES, BLOCK = 1_000, 50
 WITHIN = 150
 SLOW = {
     "a_rewind_keeps_the_skips",
