@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket as tcp
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -149,3 +153,46 @@ def test_a_hangup_is_noticed_and_the_lost_peer_is_gone(context: zmq.Context[zmq.
         time.sleep(0.01)  # a pipe that is full never tells that its other end is gone
     assert sockets.send_to(router, peers[b"b"], b"?") is Sent.YES
     hangups.close()
+
+
+CUT = """
+import os, subprocess, sys, time
+import zmq
+from mapreduce.wire import sockets
+
+how, sockets.UNREAD = sys.argv[1], int(sys.argv[2])
+context = zmq.Context()
+router, endpoint = sockets.router(context, "tcp://127.0.0.1:0")
+hangups = sockets.Hangups(router)
+dealer = sockets.dealer(context, endpoint, hwm=1)
+sockets.send(dealer, b"here")
+assert router.poll(20_000)
+peer = sockets.receive(router)[0]
+if how == "silent":  # no packet arrives anywhere any more, and none says so
+    subprocess.run(["ip", "link", "set", "lo", "down"], check=True)
+    sockets.send_to(router, peer, b"x")
+else:
+    while sockets.send_to(router, peer, bytes(60_000)) is sockets.Sent.YES:
+        pass
+end = time.monotonic() + float(sys.argv[3])
+while not hangups.happened() and time.monotonic() < end:
+    time.sleep(0.02)
+cut = time.monotonic() < end
+while cut and how == "silent" and sockets.send_to(router, peer, b"y") is not sockets.Sent.GONE:
+    time.sleep(0.02)
+print("cut" if cut else "kept", flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("how", ["unread", "silent"])
+def test_a_connection_whose_peer_takes_nothing_is_cut(how: str) -> None:
+    """By the kernel (TCP_USER_TIMEOUT): of a peer that reads nothing, and of one whose packets vanish."""
+    environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    alone = ["unshare", "-rn", "sh", "-ec", 'ip link set lo up && exec "$@"', "sh"] if how == "silent" else []
+    if alone and (not shutil.which("ip") or subprocess.run([*alone, "true"], capture_output=True).returncode):
+        pytest.skip("no network of its own can be made here: that takes ip and unshare -rn")
+    for unread, seconds, expected in ((500, 30.0, "cut"), (60_000, 2.0, "kept")):
+        command = [*alone, sys.executable, "-c", CUT, how, str(unread), str(seconds)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environ)
+        assert done.stdout == f"{expected}\n", f"after {unread} ms: {done.stdout}{done.stderr}"
