@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.radiance import scaling, twin
+from benchmarks.radiance import ablate, scaling, twin
 from benchmarks.radiance.cluster_model import Cluster, Rates, simulate, speedup
 from nerf_plugin.datasets import load
 from nerf_plugin.training import PRESETS
@@ -48,6 +48,19 @@ def test_one_and_two_workers_leave_the_same_rows_and_a_diary(capture: Path, tmp_
         assert 0 < one["kernel"] <= one["tasks"] <= one["wall"]
         assert one["reduce_bytes"] == 32 * one["live"] <= 32 * one["dense"]
     assert figures["dense"] > figures["live"] > 0 and 0 < figures["overhead"] < 100 and figures["ceiling"] > 0
+
+
+def test_an_ablation_trains_with_what_it_was_told(capture: Path) -> None:
+    levels = ["16,4,2048", "24,4,4096"]
+    one, dark = (
+        ablate.measure(str(capture), ablate.settings_of("draft", 1.0, levels, changes, True), photos=1)
+        for changes in (["hull_resolution=24"], ["hull_resolution=24", "rate_color=1e-9"])
+    )
+    assert one["dB"] > dark["dB"] + 0.5 and 0 < one["rays"] < 4 * 6144 * 1.2 and one["rows"] > 0
+    calm = ablate.settings_of("draft", 0.5, [], ["seed=7"], masks=False)
+    assert calm.shells and calm.exposure and calm.seed == 7 and calm.rounds == PRESETS["draft"].scaled(0.5).rounds
+    with pytest.raises(ValueError, match="'levels' is no number"):
+        ablate.settings_of("draft", 1.0, [], ["levels=3"], masks=True)
 
 
 def test_each_round_counts_as_it_went_best() -> None:
