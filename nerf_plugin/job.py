@@ -262,7 +262,8 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, AvatarOptions, Job):
         curve = [(rays / 1e6, -10 * math.log10(error)) for rays, error in ctx.state["curve"] if error > 0]
         curves = {"training PSNR in dB, by million rays": curve}
         title = self.dataset.resolve().name
-        report, summary = report_files(title, views, curves=curves, settings=self.told(), surface=facts)
+        rounds = {"rounds": ctx.state["round"]} | self.traffic(ctx.state)
+        report, summary = report_files(title, views, curves=curves, rounds=rounds, settings=self.told(), surface=facts)
         sights = {"turntable.webp": turntable_bytes(turns)} if turns else {}
         if views:
             sights["contact-sheet.png"] = contact_sheet(views)

@@ -132,6 +132,7 @@ def report_files(
     views: Sequence[Mapping[str, Any]],
     *,
     curves: Mapping[str, Sequence[Sequence[float]]] | None = None,
+    rounds: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
     surface: Mapping[str, Any] | None = None,
     timings: Mapping[str, float] | None = None,
@@ -140,7 +141,8 @@ def report_files(
     """({"report.html": bytes, "report.json": bytes}, what report.json holds).
 
     views as for `compare_views`, or as `measured` returns them (all are measured; `shown` of them, evenly spread, get
-    pictures on the page); curves: name to (x, y) points; the rest: plain values by name.
+    pictures on the page); curves: name to (x, y) points; rounds: what travelled in a round of training; the rest: plain
+    values by name.
     """
     pictured = chosen(len(views), shown)
     told = [view if "row" in view else measured(view, i in pictured) for i, view in enumerate(views)]
@@ -151,6 +153,7 @@ def report_files(
         "views": rows,
         "surface": dict(surface or {}),
         "timings": dict(timings or {}),
+        "rounds": dict(rounds or {}),
         "settings": dict(settings or {}),
         "curves": {name: [list(map(float, p)) for p in points] for name, points in (curves or {}).items()},
         "ssim": SSIM_NAME,
@@ -175,7 +178,12 @@ def report_files(
         "<h2>Training</h2>" if curves else "",
         *(_curve(name, points) for name, points in (curves or {}).items()),
     ]
-    for name, values in (("Surface", surface), ("Time in seconds", timings), ("Settings", settings)):
+    for name, values in (
+        ("What a round sent", rounds),
+        ("Surface", surface),
+        ("Time in seconds", timings),
+        ("Settings", settings),
+    ):
         if values:
             sections.append(f"<h2>{name}</h2>{_table(values)}")
     sections.append(f"<p>PSNR: mean over images of −10·log10(MSE), 8-bit values. SSIM: {html.escape(SSIM_NAME)}.</p>")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from mapreduce import Context, Outputs, Stage, StageResult
 from nerf_plugin.memory import let_go_of
-from nerf_plugin.stages.training import outside_of
+from nerf_plugin.stages.rounds import outside_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,7 +22,7 @@ from nerf_plugin.cameras import Camera, look_at
 from nerf_plugin.datasets import load
 from nerf_plugin.field import Field
 from nerf_plugin.job import Nerf
-from nerf_plugin.stages.training import TRAFFIC
+from nerf_plugin.stages.rounds import TRAFFIC
 from tests.nerf_plugin.captures import ANGLE, RADIUS, ball
 
 SMALL: dict[str, Any] = {
@@ -72,6 +72,7 @@ def test_a_ball_is_learned_and_meshed(inline: Any, capture: Path) -> None:
     sent, dense = (inline.counters[name] for name in TRAFFIC)
     assert inline.value["dense_exchange"] == round(dense / sent, 1) > 5
     assert inline.value["round_megabytes"] == round(sent / 22 / 1e6, 2)
+    assert report["rounds"] == {k: inline.value[k] for k in ("round_megabytes", "dense_exchange")} | {"rounds": 22}
     assert report["summary"]["psnr"] == inline.value["psnr"] and len(report["views"]) == 3
     story = json.loads((folder / "avatar.json").read_text())
     for name, facts in story["files"].items():

@@ -30,6 +30,7 @@ def test_the_page_stands_alone_and_the_json_agrees(tmp_path):
         "A <head> & more",
         list(views(5)),
         curves={"loss": [(0, 1.0), (1, 0.5), (2, float("inf"))][:2]},
+        rounds={"round_megabytes": 12.34},
         settings={"preset": "draft"},
         surface={"faces": 12345},
         timings={"train": 10.0, "mesh": 2.5},
@@ -42,6 +43,7 @@ def test_the_page_stands_alone_and_the_json_agrees(tmp_path):
     sources = re.findall(r"(?:src|href)='([^']{0,20})", page)
     assert sources and all(s.startswith("data:image/png") for s in sources)
     assert f"{data['summary']['psnr']:.2f} dB" in page and "12,345" in page
+    assert "round_megabytes" in page and "12.34" in page
 
 
 def test_a_folder_that_is_a_file_is_named(tmp_path):
