@@ -4,8 +4,9 @@ Learning rates fall over the whole run and most of the quality comes with the la
 stopped has wasted its budget. Instead the number of rounds of the levels is chosen anew after every round, from what
 rounds have cost so far, so that the run with its falling rates ends when the time does. The plan goes by the median of
 the last few rounds, and a round is not begun that would end too late if it took as long as the slowest of them. A
-budget far below what the preset needs drops fine levels rather than train all of them hardly at all; one far above
-lengthens the run, up to `MOST` times the preset.
+budget far below what the preset needs drops fine levels rather than train all of them hardly at all (they come back
+when rounds turn out to be faster: a run's first ones may have compiled kernels); one far above lengthens the run, up to
+`MOST` times the preset.
 
 All is plain data and a function of it. The seconds come from whoever plans (`stages.training`), who commits them with
 the stage's state; a run that is taken up again goes on with what it had left.
@@ -19,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from statistics import median
+from statistics import median, median_low
 from typing import Any
 
 from nerf_plugin.training.settings import Level, Settings
@@ -63,12 +64,12 @@ def note(book: Book, phase: str, now: float) -> Book:
 def refit(settings: Settings, levels: Sequence[Level], level: int, done: int, book: Book, budget: float) -> list[Level]:
     """The levels of a run that fits its budget.
 
-    settings: of the preset. levels: as planned now (a beginning of the preset's, with other numbers of rounds). level,
+    settings: of the preset. levels: as planned now (the first of the preset's, with other numbers of rounds). level,
     done: the level at work, and its rounds that are done. With no rounds to go by, the plan stays.
     """
     if len(book["seconds"]) < 2 or done < 2:
         return list(levels)
-    cost = median(book["seconds"])
+    cost = median_low(book["seconds"])
     left = budget - book["spent"]
     wanted = settings.levels
     if done >= levels[level].rounds and level + 1 < len(levels):
@@ -76,10 +77,11 @@ def refit(settings: Settings, levels: Sequence[Level], level: int, done: int, bo
     if left < max(book["seconds"]):
         return [*levels[:level], replace(levels[level], rounds=done)]
     per_ray = cost / levels[level].rays
-    begun = min(1.0, done / levels[level].rounds)
+    dropped = len(levels) == level + 1 < len(wanted)  # then its rounds are meant for ending here
+    begun = min(1.0, done / (wanted if dropped else levels)[level].rounds)
     here = wanted[level].rounds * (1 - begun) * cost
     between = book["between"] or BETWEEN
-    count = len(levels)
+    count = len(wanted)
     while True:
         later = range(level + 1, count)
         work = here + sum(

@@ -103,6 +103,15 @@ def test_a_small_budget_drops_fine_levels() -> None:
     assert len(simulate(settings, 0.05 * whole, 1e-6)[3]) < len(settings.levels)
 
 
+@pytest.mark.parametrize("preset", ["draft", "standard", "fine"])
+def test_a_first_round_that_compiles_kernels_costs_no_level(preset: str) -> None:
+    settings = PRESETS[preset]
+    budget = simulate(settings, 1e9, 4e-6)[0] / MOST
+    seconds, _, rate, levels = simulate(settings, budget, 4e-6, slow_until=1, slow_after=0, slower=120)
+    assert len(levels) == len(settings.levels)
+    assert 0.85 * budget < seconds <= budget and rate < 1.25 * settings.rate_end
+
+
 def test_hours_in_which_nobody_worked_do_not_count() -> None:
     book = open_book(0.0)
     for now in (1.0, 2.0, 3.0):
