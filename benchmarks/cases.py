@@ -49,13 +49,17 @@ class Case:
 SECONDS = Figure("s", "less")
 MEBIBYTES = Figure("MiB", "less")
 
+HEAD = {"size": 400, "views": 100, "preset": "standard", "effort": 1.0}
+SMALL_HEAD = {"size": 64, "views": 12, "preset": "draft", "effort": 0.1}
+"""Photos of a generated head, and how a field is trained on them, in full and quick runs."""
+
 CASES = {
     case.name: case
     for case in (
         Case(
             "start",
             "Start to first result, and memory of the idle engine (2 workers)",
-            {"seconds": SECONDS, "idle": MEBIBYTES},
+            {"seconds": SECONDS, "idle": MEBIBYTES, "coordinator": MEBIBYTES, "worker": MEBIBYTES},
         ),
         Case(
             "empty_tasks",
@@ -159,9 +163,13 @@ CASES = {
         ),
         Case(
             "scaling",
-            "Word count with 1, 2, 4 workers: speed-up over one",
-            {"speedup_2": Figure("x", "more"), "speedup_4": Figure("x", "more")},
-            full={"bytes": 200_000_000},
+            "Word count with 1, 2, 4 workers, as far as there are cores: speed-up over one",
+            {
+                "speedup_2": Figure("x", "more"),
+                "speedup_4": Figure("x", "more"),
+                "alone": Figure("s, one worker", "less"),
+            },
+            full={"bytes": 400_000_000},
             quick={"bytes": 2_000_000},
             prepare=inputs.text,
         ),
@@ -177,8 +185,8 @@ CASES = {
                 "rays": Figure("thousand/s", "more"),
                 "peak": MEBIBYTES,
             },
-            full={"size": 400, "views": 100, "preset": "standard", "effort": 1.0, "seconds": 300},
-            quick={"size": 64, "views": 12, "preset": "draft", "effort": 0.1, "seconds": 5},
+            full=HEAD | {"seconds": 300},
+            quick=SMALL_HEAD | {"seconds": 5},
             prepare=radiance.capture,
             limit=900,
         ),
@@ -191,8 +199,8 @@ CASES = {
                 "training_random": Figure("M/s", "more"),
                 "forward_random": Figure("M/s", "more"),
             },
-            full={"size": 400, "views": 100, "preset": "standard", "effort": 1.0, "turns": 8},
-            quick={"size": 64, "views": 12, "preset": "draft", "effort": 0.1, "turns": 1},
+            full=HEAD | {"turns": 8},
+            quick=SMALL_HEAD | {"turns": 1},
             prepare=radiance.trained,
         ),
         Case(
@@ -206,8 +214,8 @@ CASES = {
                 "training": SECONDS,
                 "files": Figure("s from field to files", "less"),
             },
-            full={"size": 400, "views": 100, "preset": "standard", "effort": 1.0},
-            quick={"size": 64, "views": 12, "preset": "draft", "effort": 0.1},
+            full=HEAD,
+            quick=SMALL_HEAD,
             prepare=radiance.capture,
             limit=900,
         ),
@@ -224,9 +232,10 @@ CASES = {
                 "dense": Figure("x less than a dense exchange", "more"),
                 "live": Figure("x less than a dense exchange of live voxels", "more"),
             },
-            full={"size": 400, "views": 100, "preset": "standard", "effort": 1.0},
-            quick={"size": 64, "views": 12, "preset": "draft", "effort": 0.1},
+            full=HEAD | {"effort": 0.3},
+            quick=SMALL_HEAD,
             prepare=radiance.capture,
+            limit=900,
         ),
     )
 }

@@ -28,6 +28,9 @@ from .measure import NOT_DONE
 
 ROOT = Path(__file__).resolve().parent.parent
 
+PATIENCE = 60.0
+"""Seconds after which a row gets no more samples: a peer that takes a minute for one is not asked for three."""
+
 
 @dataclass
 class Row:
@@ -42,6 +45,8 @@ class Row:
     version: str = ""
     digest: str = ""
     samples: list[dict[str, float]] = field(default_factory=list)
+    took: float = 0.0
+    """Seconds of all samples, with the ends of the peers."""
 
     def median(self, figure: str) -> float | None:
         """The median of a figure over the samples, None where there is none."""
@@ -101,8 +106,10 @@ def run(
         group = [_row(case, peer, params) for peer in peers]
         try:
             for row in (row for _ in range(repeat) for row in group):
-                if row.status == "ok":
+                if row.status == "ok" and row.took < PATIENCE:
+                    begin = time.monotonic()
                     _sample(case, row, params)
+                    row.took += time.monotonic() - begin
                     if row.reason != NOT_DONE:
                         tell(f"{name} {row.peer} {len(row.samples) or 1}/{repeat}: {_brief(case, row)}")
         except KeyboardInterrupt:

@@ -21,6 +21,7 @@ PEERS = {
     "joblib": "joblib (loky)",
     "mpire": "mpire",
     "dask": "Dask distributed",
+    "dask_bag": "Dask bag, on Dask distributed",
     "ray": "Ray",
     "spark": "PySpark, local[2]",
     "hyperqueue": "HyperQueue",

@@ -22,17 +22,23 @@ def markdown(rows: list[Row], about: dict[str, Any]) -> str:
         case, group = CASES[name], [row for row in rows if row.case == name]
         params = ", ".join(f"{key} {value}" for key, value in group[0].params.items() if key != "data")
         lines += [f"### {case.title}", "", f"`{name}`{f' ({params})' if params else ''}", ""]
+        shown = {
+            key: figure for key, figure in case.figures.items() if any(row.spread(key) for row in group)
+        } or case.figures
         lines.append(
-            "| peer | " + " | ".join(f"{key}, {figure.unit}" for key, figure in case.figures.items()) + " | version |"
+            "| peer | "
+            + " | ".join(f"{key}, {figure.unit}" for key, figure in shown.items())
+            + " | version | `bin/bench` |"
         )
-        lines.append("|---|" + "---|" * (len(case.figures) + 1))
+        lines.append("|---|" + "---|" * (len(shown) + 2))
         first = next(iter(case.figures))
         for row in sorted(group, key=lambda row: _rank(row, first, case.figures[first])):
             if row.status == "ok":
-                cells = [_cell(row, figure) for figure in case.figures]
+                cells = [_cell(row, figure) for figure in shown]
             else:
-                cells = [f"{row.status}: {row.reason[:80]}"] + [""] * (len(case.figures) - 1)
-            lines.append(f"| {PEERS[row.peer]} | " + " | ".join(cells) + f" | {row.version} |")
+                cells = [f"{row.status}: {row.reason[:80]}"] + [""] * (len(shown) - 1)
+            command = f"`--case {row.case} --peer {row.peer}`"
+            lines.append(f"| {PEERS[row.peer]} | " + " | ".join(cells) + f" | {row.version} | {command} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -56,8 +62,8 @@ def _number(value: float) -> str:
 
 
 def plots(rows: list[Row], folder: Path) -> list[Path]:
-    """One SVG a case of several rows: bars of the first figure with their spread, ours in colour. Needs matplotlib;
-    without it no plots are made."""
+    """One SVG a case of several rows: the first figure as bars, or as points on a logarithmic scale where figures lie
+    far apart, with their spread, ours in colour. Needs matplotlib; without it no plots are made."""
     try:
         import matplotlib
     except ImportError:
@@ -80,14 +86,21 @@ def plots(rows: list[Row], folder: Path) -> list[Path]:
         errors.append([high - m for m, (_, high) in zip(medians, spreads, strict=True)])
         figure_, axes = pyplot.subplots(figsize=(7, 0.6 + 0.35 * len(group)), layout="constrained")
         colors = ["#1f6f8b" if row.peer.startswith("daf") else "#b9c4c9" for row in group]
-        axes.barh([row.peer for row in group], medians, xerr=errors, color=colors, ecolor="#444444", capsize=2)
-        if min(medians) > 0 and max(medians) > 30 * min(medians):
+        names, scale = [row.peer for row in group], ""
+        if min(medians) > 0 and max(medians) > 30 * min(medians):  # points: a bar's length means nothing without a zero
             axes.set_xscale("log")
-            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_major_formatter("{x:,g}")
+            axes.errorbar(medians, names, xerr=errors, fmt="none", ecolor="#444444", capsize=2)
+            axes.scatter(medians, names, s=60, color=colors, zorder=3)
+            axes.grid(axis="x", color="#e3e8ea", zorder=0)
+            axes.set_ylim(-0.6, len(group) - 0.4)
+            scale = ", logarithmic scale"
+        else:
+            axes.barh(names, medians, xerr=errors, color=colors, ecolor="#444444", capsize=2)
         for place, (median, (_, high)) in enumerate(zip(medians, spreads, strict=True)):
-            axes.annotate(_number(median), (high, place), (4, 0), textcoords="offset points", va="center", fontsize=8)
+            axes.annotate(_number(median), (high, place), (7, 0), textcoords="offset points", va="center", fontsize=8)
         axes.margins(x=0.1)
-        axes.set_xlabel(f"{label}, {figure.unit} ({figure.better} is better)")
+        axes.set_xlabel(f"{label}, {figure.unit} ({figure.better} is better{scale})")
         axes.set_title(case.title, fontsize=10, loc="left")
         axes.spines[["top", "right"]].set_visible(False)
         path = folder / f"{name}.svg"
@@ -100,8 +113,9 @@ def plots(rows: list[Row], folder: Path) -> list[Path]:
 def compare(rows: list[Row], baseline: list[Row]) -> tuple[list[str], bool]:
     """Lines that say what changed since `baseline`, and whether anything became worse.
 
-    A change counts when the ranges of the samples do not overlap and the medians differ by more than 10 %: within one
-    machine's noise nothing is called a regression.
+    A change counts when the ranges of the samples do not overlap and the medians differ by more than 10 %, or by more
+    than 30 % where either has fewer than three samples, whose range says little: within one machine's noise nothing is
+    called a regression.
     """
     before = {(row.case, row.peer): row for row in baseline}
     lines, worse = [], False
@@ -114,8 +128,8 @@ def compare(rows: list[Row], baseline: list[Row]) -> tuple[list[str], bool]:
             if not now or not then or now_range is None or then_range is None:
                 continue
             apart = now_range[0] > then_range[1] or now_range[1] < then_range[0]
-            ratio = now / then
-            if not apart or abs(ratio - 1) < 0.1:
+            ratio, few = now / then, min(len(row.samples), len(old.samples)) < 3
+            if not apart or max(ratio, 1 / ratio) < (1.3 if few else 1.1):
                 continue
             better = (ratio > 1) == (figure.better == "more")
             worse |= not better

@@ -19,5 +19,5 @@ def wordcount(bytes: int, data: str) -> tuple[dict[str, float], str]:
         with engine() as opened:
             result = run(FastWordCount([data], top=0), engine=opened)
             counts = {word.decode(): count for _, some in result for word, count in pairs(some)}
-        seconds = time.perf_counter() - begin
+            seconds = time.perf_counter() - begin
     return {"seconds": seconds, "peak": peak.mebibytes}, common.word_digest(counts)

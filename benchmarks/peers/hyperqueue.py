@@ -40,6 +40,12 @@ def empty_tasks(n: int) -> tuple[dict[str, float], str]:
     return {"rate": some / seconds}, common.digest(sum(range(n)))
 
 
+def round_trip(n: int) -> tuple[dict[str, float], str]:
+    local = cluster()
+    _programs(local, 10)
+    return common.percentiles([common.timed(lambda: _programs(local, 1))[0] for _ in range(min(n, 20))]), ""
+
+
 def _programs(local: Any, n: int) -> None:
     from hyperqueue import Job
 

@@ -53,5 +53,5 @@ def wordcount(bytes: int, data: str) -> tuple[dict[str, float], str]:
             pieces = [(piece,) for piece in common.text_ranges(data, 16)]
             for counts in pool.imap_unordered(common.count_words, pieces, chunk_size=1):
                 total.update(counts)
-        seconds = time.perf_counter() - begin
+            seconds = time.perf_counter() - begin
     return {"seconds": seconds, "peak": peak.mebibytes}, common.word_digest(total)

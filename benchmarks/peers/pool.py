@@ -76,7 +76,7 @@ def wordcount(bytes: int, data: str) -> tuple[dict[str, float], str]:
         with Pool(common.WORKERS) as pool:
             for counts in pool.imap_unordered(common.count_words, common.text_ranges(data, 16)):
                 total.update(counts)
-        seconds = time.perf_counter() - begin
+            seconds = time.perf_counter() - begin
     return {"seconds": seconds, "peak": peak.mebibytes}, common.word_digest(total)
 
 

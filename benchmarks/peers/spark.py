@@ -45,6 +45,19 @@ def round_trip(n: int) -> tuple[dict[str, float], str]:
     return common.round_trips(lambda x: context.parallelize([x], 1).map(common.identity).collect(), some), ""
 
 
+def sort(records: int, data: str) -> tuple[dict[str, float], str]:
+    out = common.scratch() / "sorted"
+    with common.Peak() as peak:
+        begin = time.perf_counter()
+        session().read.text(data).sort("value").write.text(str(out))
+        seconds = time.perf_counter() - begin
+    with open(common.scratch() / "whole", "wb") as whole:  # Spark leaves its parts in files of their own
+        for part in sorted(out.glob("part-*")):
+            with open(part, "rb") as file:
+                shutil.copyfileobj(file, whole)
+    return {"seconds": seconds, "peak": peak.mebibytes}, common.file_digest(whole.name)
+
+
 def wordcount(bytes: int, data: str) -> tuple[dict[str, float], str]:
     with common.Peak() as peak:
         begin = time.perf_counter()

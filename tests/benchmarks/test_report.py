@@ -21,6 +21,8 @@ def row(case: str, figure: str, *values: float, **other: object) -> Row:
         ((1.00, 1.01, 1.02), (1.03, 1.04, 1.05), ""),  # apart, but by 3 %
         ((1.0, 1.1, 1.2), (1.5, 1.6, 1.7), "WORSE"),
         ((1.5, 1.6, 1.7), (1.0, 1.1, 1.2), "better"),
+        ((1.0,), (1.2,), ""),  # one sample each: 20 % may be noise
+        ((1.0,), (1.4,), "WORSE"),
     ],
 )
 def test_seconds_count_as_worse_only_beyond_the_noise(before: tuple, now: tuple, said: str) -> None:
