@@ -41,6 +41,9 @@ from .queries import Queries
 from .settings import Settings
 from .state import State
 
+INSTANT = 1e-6
+"""Seconds from one event to the next while the clock is behind."""
+
 
 class Scheduler(Queries):
     """One coordinator's mind. `restore` may be called once, before the first `handle`."""
@@ -57,14 +60,16 @@ class Scheduler(Queries):
         replay.replay(self.state, records, now)
 
     def handle(self, event: Event, now: float) -> list[Action]:
-        """Take in one event at `now` (seconds of any clock that never goes back; if it does, time stands still
-        here)."""
+        """Take in one event at `now` (seconds of any clock that never goes back; if it does, time all but stands still
+        here: what comes later is still seen to be later)."""
         s = self.state
         pause = now - s.now
         if pause > 0:
             if pause > s.settings.heartbeat and s.fleet.since:
                 s.trust = now + min(pause, s.settings.lease)
             s.now = now
+        elif pause < 0:
+            s.now += INSTANT
         s.out = []
         if not s.marked:
             s.mark()
@@ -79,6 +84,8 @@ class Scheduler(Queries):
             from_worker(s, worker, event)
             if not s.fresh:
                 dispatch.fill(s, worker)
+                if s.fleet.ahead and worker.name in s.fleet.hungry:
+                    dispatch.relieve(s, worker)
         else:
             _OTHERS[kind](s, event)
         if s.fresh:

@@ -10,7 +10,8 @@ tail spreads. Refills wait until half of the credit is used up: fewer, larger me
 The job whose turn it is by the policy is never passed over for another because its tasks are too long to be sent
 ahead: the worker then drains until a slot is free. Otherwise tiny tasks would keep all slots busy for ever.
 
-What was sent ahead and turns out to wait behind a long task is called back when others have nothing to do (`reclaim`);
+What was sent ahead and turns out to wait behind a long task is called back when others have nothing to do (`reclaim`,
+and at once for a worker that has just become idle: `relieve`);
 a task that takes several times longer than its like gets a backup attempt on a worker with nothing else to do
 (`speculate`).
 """
@@ -18,6 +19,7 @@ a task that takes several times longer than its like gets a backup attempt on a 
 from __future__ import annotations
 
 from functools import partial
+from itertools import islice
 from math import ceil
 
 from .events import Abort, Assign
@@ -26,6 +28,12 @@ from .model import JobState
 from .phase import Phase
 from .state import State
 from .workers import Batch, Worker
+
+WORTH = 0.005
+"""Seconds that a task must take to be sent as the next one, or be called back from one worker for another that is idle:
+of shorter ones more are sent ahead."""
+LOOKS = 8
+"""Workers with something to give that are looked at for that."""
 
 
 def measure(phase: Phase, batch: Batch, results: int, now: float) -> None:
@@ -51,7 +59,17 @@ def room(s: State, worker: Worker, phase: Phase) -> int:
     ahead = int((s.settings.lookahead * worker.slots - worker.load()) / phase.seconds)
     held = len(worker.held.get(phase, ()))
     share = ceil((phase.ready + held) * worker.slots / (2 * s.fleet.slots)) - held
-    return max(free, min(ahead, depth - worker.in_flight, share))
+    return max(
+        free,
+        min(ahead, depth - worker.in_flight, share),
+        min(next_ones(s, worker, phase), (phase.ready + phase.running) * worker.slots // s.fleet.slots - held),
+    )
+
+
+def next_ones(s: State, worker: Worker, phase: Phase) -> int:
+    """How many tasks the worker lacks to have, beside each that runs, the next one."""
+    brief = WORTH <= phase.seconds <= s.settings.brief and s.settings.prefetch
+    return 2 * worker.slots - worker.in_flight if brief else 0
 
 
 def fill(s: State, worker: Worker, limit: int = 0) -> None:
@@ -124,6 +142,21 @@ def idle(s: State) -> list[Worker]:
     return [worker for worker in s.fleet.hungry.values() if s.policy.best(worker) is None]
 
 
+def relieve(s: State, worker: Worker) -> None:
+    """A worker has just become idle and nothing is ready: it gets one of the tasks that wait behind another's slots, if
+    they take long enough to be worth it."""
+    for other in islice(s.fleet.ahead.values(), LOOKS):
+        phase = next(reversed(other.held))
+        job = s.jobs[phase.job]
+        if phase.seconds < WORTH or phase is not job.open or not worker.knows(job.spec.type, job.spec.version):
+            continue
+        if s.policy.best(worker) is not None:
+            return
+        index = next(reversed(other.held[phase]))
+        call_back(s, other, [(phase, index, other.attempt(phase, index))])
+        return
+
+
 def reclaim(s: State) -> None:
     """Call back what waits behind the slots of workers that have turned nothing around for a while, if others have
     nothing to do."""
@@ -141,13 +174,18 @@ def reclaim(s: State) -> None:
                 newest = list(held)[::-1][: spare - len(back)]
                 back.extend((phase, index, worker.attempt(phase, index)) for index in newest)
         if back:
-            s.out.append(Abort(worker.name, tuple((phase.id(index), attempt) for phase, index, attempt in back)))
-            for phase, index, _ in back:
-                s.return_attempt(worker, phase, index)
-            for phase, _, _ in back:
-                s.policy.update(s.jobs[phase.job])
-            worker.stuck = True
-            s.fresh = True
+            call_back(s, worker, back)
+
+
+def call_back(s: State, worker: Worker, back: list[tuple[Phase, int, int]]) -> None:
+    """These attempts (phase, index, attempt) of a worker are ready for others again."""
+    s.out.append(Abort(worker.name, tuple((phase.id(index), attempt) for phase, index, attempt in back)))
+    for phase, index, _ in back:
+        s.return_attempt(worker, phase, index)
+    for phase, _, _ in back:
+        s.policy.update(s.jobs[phase.job])
+    worker.stuck = True
+    s.fresh = True
 
 
 def speculate(s: State) -> None:

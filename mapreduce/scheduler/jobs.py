@@ -20,6 +20,8 @@ from .model import JobSpec, JobState, Kind, Output, Skip, StagePlan, TaskError
 from .phase import Phase
 from .table import ENDED, JobEvent, next_job_state
 
+_NO_DIGITS = str.maketrans("", "", "0123456789")
+
 Counts = dict[str, int]
 Unit = tuple[int, int]
 
@@ -27,6 +29,13 @@ Unit = tuple[int, int]
 def add_counts(into: Counts, more: Counts) -> None:
     for name, n in more.items():
         into[name] = into.get(name, 0) + n
+
+
+def alike(one: StagePlan, other: StagePlan) -> bool:
+    """Whether tasks of both stages are likely to take as long: their names differ in numbers at most ("round 7 of 30"),
+    and they have as many tasks."""
+    sizes = (one.maps, one.reduces) == (other.maps, other.reduces)
+    return one.name == other.name or (sizes and one.name.translate(_NO_DIGITS) == other.name.translate(_NO_DIGITS))
 
 
 class Stage:
@@ -227,7 +236,7 @@ class Job:
         self.stage, self.control, self.since = Stage(self.id, number, plan, self.fence, since), None, since
         self.last_control = {}
         self.units.update({(number, Kind.MAP): None, (number, Kind.REDUCE): None})
-        if before is not None and before.plan.name == plan.name:
+        if before is not None and alike(before.plan, plan):
             self.stage.maps.seconds, self.stage.reduces.seconds = before.maps.seconds, before.reduces.seconds
         kept, self.kept = self.kept, None
         if kept is not None and number == 0 and replace(plan, splits=kept.plan.splits) == kept.plan:

@@ -15,7 +15,7 @@ class Settings:
     - `assign_grace`: how long after its assignment a task may be missing from heartbeats.
     - `lookahead`, `prefetch`: a worker is sent ahead of its free slots as much work as it turns around in `lookahead`
       seconds, and at most `prefetch` tasks a slot. So tiny tasks travel by the hundred and long ones stay where any
-      worker can take them.
+      worker can take them. Tasks of up to `brief` seconds are sent one ahead of each slot, so that it never waits.
     - `hoard`: a worker that turned nothing around for so long gives back what waits behind its slots when others have
       nothing to do.
     - `patience`: how long a failed task waits for a worker that has not failed it yet.
@@ -32,6 +32,7 @@ class Settings:
     assign_grace: float = 2.0
     lookahead: float = 0.05
     prefetch: int = 256
+    brief: float = 0.15
     hoard: float = 1.0
     patience: float = 5.0
     max_losses: int = 10

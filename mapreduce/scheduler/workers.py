@@ -114,6 +114,7 @@ class Fleet:
         self.since: OrderedDict[str, Worker] = OrderedDict()
         self.nodes: dict[str, Node] = {}
         self.hungry: dict[str, Worker] = {}  # has a free slot and takes tasks
+        self.ahead: dict[str, Worker] = {}  # has more tasks than slots
         self.slots = 0
 
     def get(self, name: str) -> Worker | None:
@@ -144,6 +145,7 @@ class Fleet:
     def leave(self, worker: Worker, now: float) -> None:
         del self.since[worker.name]
         self.hungry.pop(worker.name, None)
+        self.ahead.pop(worker.name, None)
         if not worker.resting:
             self.slots -= worker.slots
         node = self.nodes[worker.node]
@@ -172,6 +174,10 @@ class Fleet:
 
     def weigh(self, worker: Worker) -> None:
         """Call it after `in_flight` changed."""
+        if worker.in_flight > worker.slots and worker.name in self.since:
+            self.ahead[worker.name] = worker
+        else:
+            self.ahead.pop(worker.name, None)
         if worker.in_flight < worker.slots and not worker.resting and worker.name in self.since:
             self.hungry[worker.name] = worker
         else:

@@ -241,3 +241,42 @@ def test_a_long_job_is_not_passed_over_for_a_tiny_one():
     assert len(desk.held["w"]) == 1 and not desk.all(ev.Assign)
     desk.done(after=1e-3)
     assert [task.job for task, _ in desk.held["w"]][:1] == [2]
+
+
+def rounds(maps_of_a_round: int, seconds: float) -> Desk:
+    """Workers `w` and `v` in the second of two rounds that are alike, of tasks that take so long."""
+    desk = Desk()
+    desk.join("w")
+    desk.join("v")
+    desk.submit()
+    for number in range(2):
+        holder = next(worker for worker, held in desk.held.items() if held)
+        desk.planned(StagePlan(f"round {number}", maps_of_a_round, 1, b""), holder)
+        for _ in range(0 if number else maps_of_a_round):
+            desk.done(next(worker for worker in ("w", "v") if maps(desk, worker)), sizes=(5,), after=seconds)
+        if not number:
+            desk.done(next(worker for worker, held in desk.held.items() if held), kind=REDUCE, sizes=(5,))
+    return desk
+
+
+def test_a_slot_has_the_next_task_of_a_round_while_it_runs_one():
+    desk = rounds(4, 0.04)
+    assert len(maps(desk, "w")) == len(maps(desk, "v")) == 2
+
+
+def test_tasks_of_a_second_are_not_queued_behind_each_other():
+    desk = rounds(4, 1.0)
+    assert len(maps(desk, "w")) == len(maps(desk, "v")) == 1
+
+
+def test_a_task_is_queued_behind_another_only_while_there_is_one_for_each_slot():
+    desk = rounds(3, 0.04)
+    assert sorted((len(maps(desk, "w")), len(maps(desk, "v")))) == [1, 1]
+
+
+def test_a_worker_that_becomes_idle_gets_what_waits_behind_another_at_once():
+    desk = rounds(4, 0.04)
+    for _ in range(2):
+        desk.done("v", sizes=(5,), after=0.01)
+    assert len(maps(desk, "w")) == len(maps(desk, "v")) == 1
+    assert [action.worker for action in desk.all(ev.Abort)] == ["w"]
