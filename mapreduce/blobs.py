@@ -45,7 +45,7 @@ class BlobLost(DafError):
 
     def __init__(self, node: str, reason: str):
         super().__init__(f"a blob of node {node!r} cannot be read: {reason}")
-        self.node = node
+        self.node, self.reason = node, reason
 
 
 class BlobWrong(BlobLost):

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from .. import params, plugins, tasks
-from ..blobs import BlobStore, Reader
+from ..blobs import BlobLost, BlobStore, Reader
 from ..blobserver import Fetcher
 from ..client import Client
 from ..errors import EngineFailed, JobCancelled, JobFailed, Overloaded, Refused, TimedOut, UnknownJobType, Unreachable
 from ..job import Artifact, Job, Result, Skipped
 from ..keys import Keys
-from ..wire.messages import Update
+from ..wire.messages import Ref, Update
 from ..working.host import host_id
 
 OnUpdate = Callable[[Update], None]
@@ -156,7 +156,7 @@ def result_of(update: Update, keep: Any = None, keys: Keys | None = None) -> Res
     fetch them with."""
     cache = _Cache()
     store = BlobStore(cache.path)
-    reader = Reader(
+    reader = _ResultReader(
         store, host_id(), {node.name: node for node in update.nodes}, Fetcher(store, keys=lambda: keys).fetch
     )
     value, files = tasks.unpack_value(update.value)
@@ -173,6 +173,17 @@ def result_of(update: Update, keep: Any = None, keys: Keys | None = None) -> Res
 def skipped(stage: int, index: int, error: Any) -> Skipped:
     """A split that was set aside, as the Result lists it. `error` has the fields of scheduler.model.TaskError."""
     return Skipped(stage, index, error.input, error.type, error.message, error.traceback)
+
+
+class _ResultReader(Reader):
+    """Reads what a job left, and says what that means where it cannot be had: nobody makes it again any more."""
+
+    def read(self, job: int, ref: Ref, offset: int = 0, size: int | None = None) -> memoryview:
+        try:
+            return super().read(job, ref, offset, size)
+        except BlobLost as error:
+            text = f"{error.reason}. Job {job} has ended, so nobody makes its outputs again: run the job again"
+            raise type(error)(error.node, text) from error
 
 
 class _Cache:

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from mapreduce import plugins
+from mapreduce.blobs import BlobWrong
 from mapreduce.client import Client
 from mapreduce.engines.cluster import ClusterEngine
 from mapreduce.engines.inline import InlineEngine
@@ -21,7 +22,7 @@ from mapreduce.working.settings import WorkerSettings
 from tests.process.test_kills import bits
 
 ROOT = Path(__file__).parents[2]
-TOLD = f"{Path(__file__).with_name('lying.py')}:Told"
+TOLD = str(Path(__file__).with_name("lying.py"))
 
 
 @pytest.fixture
@@ -54,6 +55,15 @@ def wait_for_workers(endpoint: str, count: int) -> None:
             time.sleep(0.02)
 
 
+def states_of_three(client: Client) -> dict[str, str]:
+    """All are there, set aside or not: whoever was lost on an overloaded machine says hello again within seconds."""
+    end = time.monotonic() + 60
+    while len(states := {worker.worker: worker.state for worker in client.workers()}) < 3:
+        assert time.monotonic() < end, f"only these are there: {states}"
+        time.sleep(0.05)
+    return states
+
+
 @pytest.mark.parametrize(
     ("lies", "size", "host"),
     [("flip", 100, "here"), ("zero", 60_000, "here"), ("flip", 60_000, "elsewhere"), ("cut", 100, "elsewhere")],
@@ -68,9 +78,9 @@ def test_wrong_bytes_are_noticed_and_made_again(cluster, lies, size, host):
     assert bits(result) == bits(InlineEngine().run(job))
     assert result.metrics["retries"] > 0, "the liar's work was done again"
     with Client(cluster.endpoint) as client:
-        states = {worker.worker: worker.state for worker in client.workers()}
+        states = states_of_three(client)
         assert states["honest"] == states["other"] == "idle"
-        assert states.get("liar", "idle") in ("set aside", "idle"), "one word against it may have been all that it took"
+        assert states["liar"] in ("set aside", "idle"), "one word against it may have been all that it took"
         again = client.submit("told", msgspec.msgpack.encode({"count": 5, "size": 7}))
         assert client.wait(again, 60).state == "done"
 
@@ -81,3 +91,12 @@ def test_where_all_lie_the_job_fails_and_says_whose_bytes_are_wrong(cluster):
     with pytest.raises(JobFailed, match="are not those that were made") as caught:
         ClusterEngine(cluster.endpoint).run(plugins.load("told")(count=3))
     assert caught.value.error.kind == "input-wrong"
+
+
+def test_a_lie_that_only_the_user_can_find_gives_no_wrong_byte(cluster):
+    """The last stage's outputs, where `finish` does not read them: the job is done before anybody looks."""
+    cluster("liar", "here", "last")
+    wait_for_workers(cluster.endpoint, 1)
+    result = ClusterEngine(cluster.endpoint).run(plugins.load("unread")(count=3))
+    with pytest.raises(BlobWrong, match=r"does not stand for.*run the job again"):
+        list(result.outputs)
