@@ -121,6 +121,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=time.time_ns() % 2**32)
     parser.add_argument("--only", help="parts, with commas between; the page stays as it is")
     parser.add_argument("--write", action="store_true", help="with --only: put these rows into the page")
+    parser.add_argument("--list", action="store_true", help="name the parts, and measure nothing")
     args = parser.parse_args()
     parts: dict[str, Any] = {
         "sim": lambda: simulated(args.schedules),
@@ -135,6 +136,9 @@ def main() -> int:
         "back": lambda: back(args.seed),
         "detection": lambda: detected(min(args.minutes, 3.0), args.seed),
     }
+    if args.list:
+        print(*parts)
+        return 0
     wanted = args.only.split(",") if args.only else list(parts)
     if unknown := set(wanted) - set(parts):
         parser.error(f"--only {', '.join(unknown)}: there are {', '.join(parts)}")
@@ -156,7 +160,9 @@ def write(rows: list[Row], keep: bool) -> None:
     lines.pop("| what", None)
     said = f"{time.strftime('%Y-%m-%d')}, load {os.getloadavg()[2]:.0f}"
     lines |= {f"| {what}": f"| {what} | {figure} | {said} | `{command}` |" for what, figure, command in rows}
-    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}"
+    had = len(os.sched_getaffinity(0))
+    some = f" (of which this run had {had})" if had != os.cpu_count() else ""
+    machine = f"{os.cpu_count()} cores{some}, Python {platform.python_version()}"
     head = f"\n\nMeasured with {machine}; the load is the mean over the 15 minutes before.\n\n"
     table = "\n".join(["| what | figure | when | again |", "|---|---|---|---|", *lines.values()])
     PAGE.write_text(f"{before}{BEGIN}{head}{table}\n\n{END}{after}")
