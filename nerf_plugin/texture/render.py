@@ -1,9 +1,9 @@
 """Pictures of a textured mesh from any camera: what the quality figures and the turntable are made of.
 
 A pixel of a photo sees a little more than its square: lenses blur, and renderers filter on purpose. So here a pixel is
-the mean of the samples in its square and, at half weight, of those just around it. At six samples a side that is as
-soft as a Gaussian of 0.17 pixels on top of the square; measured on the outlines of photos, Blender's are as soft as
-0.3, and those of `daf faces` are not.
+the mean over a square a sixth wider than itself: of the samples in it and, at a low weight, of those just around it.
+That is as soft as a Gaussian of 0.17 pixels on top of the pixel's own square; measured on the outlines of photos,
+Blender's are as soft as 0.3, and those of `daf faces` are not.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ from nerf_plugin.texture.atlas import Atlas
 
 BAND = 1 << 21
 """Samples that are held at a time."""
+_RIM = 1 / 12
+"""How far beyond its square a pixel sees, in pixels."""
 
 
 @kernel
 def _paint(face, bary, corners, uv, texture, n, background, image, alpha):  # type: ignore[no-untyped-def]
-    """Every pixel's mean of n x n samples and, at half weight, of those around them, over the background. The raster
-    has one sample more on each side than the image has."""
+    """Every pixel's mean of n x n samples and of those around them, over the background. The raster has one sample more
+    on each side than the image has."""
     height, width = texture.shape[:2]
     color = np.empty(3)
-    whole = (n + 1.0) * (n + 1.0)
+    rim = n * _RIM
+    whole = (n + 2.0 * rim) * (n + 2.0 * rim)
     for row in range(image.shape[0]):
         for column in range(image.shape[1]):
             color[:] = 0.0
@@ -35,7 +38,7 @@ def _paint(face, bary, corners, uv, texture, n, background, image, alpha):  # ty
                     f = face[row * n + i, column * n + j]
                     if f < 0:
                         continue
-                    w = (0.5 if i == 0 or i == n + 1 else 1.0) * (0.5 if j == 0 or j == n + 1 else 1.0)
+                    w = (rim if i == 0 or i == n + 1 else 1.0) * (rim if j == 0 or j == n + 1 else 1.0)
                     covered += w
                     p = np.float64(bary[row * n + i, column * n + j, 0])
                     q = np.float64(bary[row * n + i, column * n + j, 1])
@@ -62,7 +65,7 @@ def render_mesh(
     atlas: Atlas | None = None,
     texture: np.ndarray | None = None,
     background: tuple[float, float, float] = (1.0, 1.0, 1.0),
-    supersample: int = 6,
+    supersample: int = 4,
     closed: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(H,W,3) float32 colour over `background` and (H,W) float32 alpha; no light is added.

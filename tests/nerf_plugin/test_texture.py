@@ -243,7 +243,7 @@ def test_a_picture_is_the_same_whatever_is_held_at_a_time(scene, monkeypatch):
     texture = np.random.Generator(np.random.Philox(2)).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     camera = cameras[9].scaled(0.5)
     image, alpha = render_mesh(mesh, camera, atlas, texture, closed=True)
-    monkeypatch.setattr("nerf_plugin.texture.render.BAND", 5 * 36 * camera.width)
+    monkeypatch.setattr("nerf_plugin.texture.render.BAND", 5 * 16 * camera.width)
     again, share = render_mesh(mesh, camera, atlas, texture, closed=True)
     assert 0 < alpha.mean() < 1
     np.testing.assert_allclose(again, image, atol=0.02)
