@@ -140,6 +140,7 @@ PRESETS: dict[str, Settings] = {
             Level(384, 24, 131072),
             Level(384, 260, 131072),
         ),
+        rate_sigma=0.4,
         sh_start=0.15,
         rate_end=0.03,
     ),

@@ -100,7 +100,7 @@ def test_a_large_budget_lengthens_the_run_up_to_a_bound() -> None:
 def test_a_small_budget_drops_fine_levels() -> None:
     settings = PRESETS["fine"]
     whole = simulate(settings, 1e9, 1e-6)[0] / MOST
-    assert len(simulate(settings, 0.05 * whole, 1e-6)[3]) < len(settings.levels)
+    assert len(simulate(settings, 0.02 * whole, 1e-6)[3]) < len(settings.levels)
 
 
 @pytest.mark.parametrize("preset", ["draft", "standard", "fine"])
