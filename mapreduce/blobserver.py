@@ -78,6 +78,15 @@ class BlobServer:
         self._context.term()
 
     def _serve(self) -> None:
+        """Until `close`, whose wait for the context would have no end if an error left a socket open here."""
+        try:
+            self._answer_all()
+        finally:
+            self._socket.close(0)
+            if self._gate is not None:
+                self._gate.close()
+
+    def _answer_all(self) -> None:
         import zmq
 
         from .errors import WireError
@@ -99,9 +108,6 @@ class BlobServer:
                 request = at_blobserver(body[-1] if body else b"")
                 chunk, data = self._answer(request)
                 sockets.send_to(self._socket, peer, encode(chunk), data)
-        self._socket.close(0)
-        if self._gate is not None:
-            self._gate.close()
 
     def _admitted(self, gate: Gate) -> list[bytes] | None:
         """The next message of somebody whose key may fetch."""

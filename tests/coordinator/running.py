@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mapreduce.coordinator import Coordinator
+from mapreduce.keys import Keys
 from mapreduce.scheduler.settings import Settings
 from mapreduce.store import Store, open_store
 from tests.coordinator.fakes import Fake
@@ -21,19 +22,22 @@ QUICK = Settings(heartbeat=0.2, lease=600.0, node_grace=600.0, speculate=False)
 
 @contextmanager
 def coordinator(
-    store: Store | str = "memory://", settings: Settings = QUICK, bind: str = "tcp://127.0.0.1:0"
+    store: Store | str = "memory://",
+    settings: Settings = QUICK,
+    bind: str = "tcp://127.0.0.1:0",
+    keys: Keys | None = None,
 ) -> Iterator[Coordinator]:
     """A coordinator that serves in a thread."""
-    made = Coordinator(bind, open_store(store) if isinstance(store, str) else store, settings)
-    thread = threading.Thread(target=made.run, name="coordinator")
+    made = Coordinator(bind, open_store(store) if isinstance(store, str) else store, settings, keys=keys)
+    thread = threading.Thread(target=made.run, name="coordinator", daemon=True)
     thread.start()
     try:
         yield made
     finally:
         made.stop()
         thread.join(30)
+        assert not thread.is_alive(), "it does not stop"
         made.close()
-        assert not thread.is_alive()
 
 
 class Working(threading.Thread):

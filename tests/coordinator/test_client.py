@@ -44,7 +44,7 @@ def test_another_thread_is_told_to_make_its_own() -> None:
             except RuntimeError as error:
                 caught.append(error)
 
-        thread = threading.Thread(target=elsewhere)
+        thread = threading.Thread(target=elsewhere, daemon=True)
         thread.start()
         thread.join()
         assert "one for each thread" in str(caught[0])
@@ -116,9 +116,9 @@ def test_a_request_without_an_answer_is_sent_again_on_a_fresh_socket(monkeypatch
         for number, (peer, message) in enumerate(asked):
             sockets.send_to(router, peer, encode(m.Accepted(message.token, number)))
 
-    thread = threading.Thread(target=serve)
+    thread = threading.Thread(target=serve, daemon=True)
     thread.start()
-    with Client(endpoint, patience=5) as client:
+    with Client(endpoint, patience=30) as client:
         assert client.submit("fake", b"") == 1
     thread.join()
     assert asked[0][0] != asked[1][0] and asked[0][1].token == asked[1][1].token

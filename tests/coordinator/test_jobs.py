@@ -197,7 +197,7 @@ def test_many_clients_watch_one_job() -> None:
             with Client(c.endpoint) as other:
                 ends.append(other.wait(job, timeout=30))
 
-        threads = [threading.Thread(target=watch) for _ in range(8)]
+        threads = [threading.Thread(target=watch, daemon=True) for _ in range(8)]
         for thread in threads:
             thread.start()
         with Working(Fake(c.endpoint)):

@@ -64,7 +64,7 @@ def test_acknowledged_jobs_live_through_kills(tmp_path: Path, seed: int) -> None
             errors.append(error)
 
     fakes = [Slow(process.endpoint, maps=MAPS, reduces=REDUCES, stages=STAGES, name=f"w{i}") for i in range(2)]
-    submitting = threading.Thread(target=submit)
+    submitting = threading.Thread(target=submit, daemon=True)
     with Working(*fakes):
         submitting.start()
         for _ in range(8):

@@ -44,7 +44,7 @@ def test_arrays_come_back_as_they_are(engine):
 
 def test_another_job_type_in_the_same_engine_and_from_a_thread(engine):
     values = []
-    thread = threading.Thread(target=lambda: values.append(engine.run(Harm("raise", count=3)).value))
+    thread = threading.Thread(target=lambda: values.append(engine.run(Harm("raise", count=3)).value), daemon=True)
     thread.start()
     thread.join()
     assert values == [[0, 1, 2]]

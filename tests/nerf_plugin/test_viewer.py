@@ -59,11 +59,12 @@ def test_a_browser_shows_the_side_asked_for(tmp_path):
         except sync_api.Error as error:
             lacking("browser", f"no browser to test with: {str(error).splitlines()[0]}")
         page = browser.new_page(viewport={"width": 320, "height": 240}, reduced_motion="reduce")
+        page.set_default_timeout(20_000)
         asked, wrong = [], []
         page.on("request", lambda request: asked.append(request.url[:40]))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(path.as_uri())
-        page.wait_for_selector("html[data-ready=yes]", timeout=60_000)
+        page.wait_for_selector("html[data-ready=yes]", timeout=40_000)
         front = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
         page.focus("canvas")
         for _ in range(31):

@@ -240,7 +240,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def wait_until(true, timeout: float = 10.0) -> None:
+def wait_until(true, timeout: float = 30.0) -> None:
     end = time.monotonic() + timeout
     while not true():
         assert time.monotonic() < end, "it did not come true in time"

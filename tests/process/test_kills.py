@@ -119,7 +119,7 @@ def test_kills_at_random_moments(engine, expected):
                 except ProcessLookupError:
                     continue
 
-    killer = threading.Thread(target=harass)
+    killer = threading.Thread(target=harass, daemon=True)
     killer.start()
     result = engine.run(JOB)
     over.set()

@@ -73,7 +73,6 @@ def submit(client: Client, *texts: str, sleep: float = 0.0) -> int:
     return client.submit("letters", packed, version=plugins.version("letters"))
 
 
-@pytest.mark.timeout(120)
 def test_a_worker_that_was_dead_learns_what_was_deleted(cluster):
     with Client(cluster.endpoint, patience=30) as client:
         done = [submit(client, "abc", "cab") for _ in range(3)]
@@ -91,7 +90,6 @@ def test_a_worker_that_was_dead_learns_what_was_deleted(cluster):
         wait_until(lambda: cluster.jobs_at("w") == {done[0], done[2]}, 30)
 
 
-@pytest.mark.timeout(120)
 def test_forgetting_outlives_the_coordinator(cluster):
     with Client(cluster.endpoint, patience=30) as client:
         first, second = submit(client, "abc"), submit(client, "xyz")
@@ -112,7 +110,6 @@ def test_forgetting_outlives_the_coordinator(cluster):
             client.forget(live)
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     "cluster", [("--keep-jobs", "2"), ("--keep-bytes", "200")], indirect=True, ids=["jobs", "bytes"]
 )
@@ -125,7 +122,6 @@ def test_old_jobs_make_room_for_new_ones(cluster):
         wait_until(lambda: cluster.jobs_at("w") == set(left), 30)
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("cluster", [("--keep-for", "2s")], indirect=True)
 def test_old_jobs_go_by_themselves_also_over_a_restart(cluster):
     with Client(cluster.endpoint, patience=30) as client:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import platform
 import secrets
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,10 @@ import zmq
 from mapreduce import __version__
 from mapreduce.coordinator import Coordinator
 from mapreduce.keys import Curve, Keys, load, make
-from mapreduce.store import open_store
 from mapreduce.wire import messages as m
 from mapreduce.wire import sockets
 from mapreduce.wire.typed import encode
-from tests.coordinator.running import QUICK
+from tests.coordinator import running
 
 PARTIES = {
     "coordinator": ("coordinator", ()),
@@ -43,19 +40,9 @@ def keys_of(folder: Path, name: str) -> Keys:
     return load(folder / f"{name}.secret", PARTIES[name][0])
 
 
-@contextmanager
-def coordinator(folder: Path, bind: str = "tcp://127.0.0.1:0") -> Iterator[Coordinator]:
+def coordinator(folder: Path, bind: str = "tcp://127.0.0.1:0") -> AbstractContextManager[Coordinator]:
     """A coordinator with the ring's keys that serves in a thread."""
-    made = Coordinator(bind, open_store("memory://"), QUICK, keys=keys_of(folder, "coordinator"))
-    thread = threading.Thread(target=made.run, name="coordinator")
-    thread.start()
-    try:
-        yield made
-    finally:
-        made.stop()
-        thread.join(30)
-        made.close()
-        assert not thread.is_alive()
+    return running.coordinator(bind=bind, keys=keys_of(folder, "coordinator"))
 
 
 class Peer:

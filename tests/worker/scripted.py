@@ -34,7 +34,7 @@ class Coordinator:
         self.socket.close(0)
         self.context.term()
 
-    def receive(self, kind: Any, timeout: float = 10.0) -> Any:
+    def receive(self, kind: Any, timeout: float = 30.0) -> Any:
         """The next message of this kind; heartbeats are counted, anything else is an error."""
         end = time.monotonic() + timeout
         while True:
