@@ -156,7 +156,9 @@ def test_a_reduce_that_fails_ends_its_face_only(faces: Path, tmp_path: Path, mon
     monkeypatch.setattr(Nerf, "join", join)
     result = run(NerfBatch([faces / "ben", faces / "eve"], tmp_path, **TINY), engine="inline")
     assert result.value["ben"]["error"] == "ValueError: no surface here" and result.value["eve"]["status"] == "done"
-    assert result.value["ben"]["seconds"] > 0 and not (tmp_path / "ben").exists()
+    assert result.value["ben"]["seconds"] > 0
+    assert [path.name for path in (tmp_path / "ben").iterdir()] == ["trained.daf"]
+    assert not (tmp_path / "eve" / "trained.daf").exists()
 
 
 def test_troubles_that_may_pass_are_no_verdict(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
