@@ -45,7 +45,7 @@ def simulated(schedules: int) -> list[Row]:
     from tests.sim.schedule import simulate
 
     events = sum(simulate(seed).events for seed in range(schedules))
-    done = subprocess.run([sys.executable, "-m", "tests.sim", "--planted", "500"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "tests.sim", "--planted", "2000"], capture_output=True, text=True)
     caught = f"{len(BUGS)} of {len(BUGS)}" if done.returncode == 0 else f"not all: {done.stdout.splitlines()[-1]}"
     return [
         (
@@ -53,7 +53,7 @@ def simulated(schedules: int) -> list[Row]:
             f"{schedules:,} ({events:,} events), every promise kept",
             f"python -m tests.sim --seeds 0 {schedules}",
         ),
-        ("bugs planted in the scheduler and caught", caught, "python -m tests.sim --planted 500"),
+        ("bugs planted in the scheduler and caught", caught, "python -m tests.sim --planted 2000"),
     ]
 
 

@@ -2,7 +2,7 @@
 twenty thousand others (`.ci/nightly`).
 
 A seed that fails prints itself; `python -m tests.sim --seed N` replays it and tells the story. The bugs that need more
-schedules to show (`SLOW`) are planted by `python -m tests.sim --planted 500`."""
+schedules to show (`SLOW`) are planted by `python -m tests.sim --planted 2000`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Planted bugs: each breaks one thing in the scheduler, and the simulator must notice within a number of schedules.
 
 A simulator that finds nothing may be blind. Every bug here is one that a scheduler of this kind has had somewhere: a
-dropped fence, a commit that was skipped, an output that is not made again. `python -m tests.sim --planted 400` plants
+dropped fence, a commit that was skipped, an output that is not made again. `python -m tests.sim --planted 2000` plants
 them one by one and says in which schedule, and by which promise, each was caught. One that is not caught is a hole in
 the simulator.
 """
