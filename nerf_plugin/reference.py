@@ -185,6 +185,17 @@ def rmsprop(old: np.ndarray, total: np.ndarray, rate_sigma: float, rate_color: f
 COLORS = [lane for lane in range(16) if lane % 4]
 
 
+def smooth(grid: Any, rows: np.ndarray, grads: np.ndarray, strength: float) -> np.ndarray:
+    """(N, 16) float64 gradients with that of the smoothness prior (`kernels.smooth`) added to them."""
+    numbers = row_numbers(grid)
+    new = grads.astype(np.float64)
+    for (x, y, z), row in numbers.items():
+        for near in ((x - 1, y, z), (x + 1, y, z), (x, y - 1, z), (x, y + 1, z), (x, y, z - 1), (x, y, z + 1)):
+            if near in numbers:
+                new[row, 0] += strength * max(0.0, grads[row, 8]) * (rows[row, 0] - rows[numbers[near], 0])
+    return new
+
+
 def pack(row: np.ndarray) -> list[int]:
     """The sixteen int8 of one row of gradients (16,), as `kernels.update` describes them."""
     packed = [0] * 16

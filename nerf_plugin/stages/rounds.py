@@ -58,9 +58,9 @@ class TrainingTasks:
         raise TypeError("the job type must say where its subject is")
 
     def run_of(self, state: dict[str, Any]) -> Settings:
-        """The settings of the run that `state` is part of: the level's ranges are the state's, and with a budget its
-        numbers of rounds."""
-        settings = self.settings
+        """The settings of the run that `state` is part of: the finest grid and the level's ranges are the state's, and
+        with a budget its numbers of rounds."""
+        settings = self.fitted_settings(state)
         if "parts" in state:
             settings = replace(settings, parts=state["parts"])
         if "levels" not in state:
@@ -68,6 +68,10 @@ class TrainingTasks:
         from nerf_plugin.training import Level
 
         return replace(settings, levels=tuple(Level(*level) for level in state["levels"]))
+
+    def fitted_settings(self, state: dict[str, Any]) -> Settings:
+        """The preset's settings, with the finest grid that these photos are worth once that is known."""
+        return self.settings.fitted(state["cells"]) if "cells" in state else self.settings
 
     def start_box(self) -> np.ndarray:
         """(2, 3) box of the field to start from. Raises BadInput."""
@@ -92,23 +96,28 @@ class TrainingTasks:
         """Map: the topology of one level's grid; small, and made once."""
         import numpy as np
 
-        from nerf_plugin.training import finer_grid, initial
+        from nerf_plugin.training import finer_grid, finest, initial
 
         self.leave_rounds(ctx)
+        cells = {}
+        if level == 0:
+            found = dict(ctx.shared["views"])
+            views = [found[index] for index in sorted(found)]
         if level == 0 and self.start is not None:
             from nerf_plugin.training.levels import start_grid
 
             box = self.start_box()
-            grid = start_grid(self.settings, box, self.start_field)
+            cells = {"cells": finest(self.settings, views, box)}
+            grid = start_grid(self.settings.fitted(**cells), box, self.start_field)
         elif level == 0:
-            views = dict(ctx.shared["views"])
-            if not any(view["mask"].any() for view in views.values()):
+            if not any(view["mask"].any() for view in views):
                 raise BadInput(f"all {len(views)} photos are transparent everywhere: there is nothing to learn")
-            box, grid, _ = initial(self.settings, [views[index] for index in sorted(views)], np.asarray(self.bounds()))
+            box, grid, _ = initial(self.settings, views, np.asarray(self.bounds()))
+            cells = {"cells": finest(self.settings, views, box)}
         else:
             box, old = self.grid(ctx, "grid", level - 1)
             grid = finer_grid(self.run_of(ctx.state), level, box, old, join_rows(ctx, "rows"))
-        yield 0, {"box": box, "grid": grid.to_plain()}
+        yield 0, {"box": box, "grid": grid.to_plain(), **cells}
 
     def fill_rows(self, part: int, ctx: Context) -> Iterator[tuple[int, Any]]:
         """Map: the first values of one range of rows."""

@@ -69,6 +69,10 @@ class TrainingStages(TrainingTasks):
         [(_, plain)] = last.outputs
         parts = parts_of(self.settings, Grid.from_plain(plain["grid"]).rows)
         state = self.note_round(last) | {"phase": "rows", "parts": parts}
+        if "cells" in plain:
+            state["cells"] = plain["cells"]
+            if "levels" in state:
+                state["levels"] = plain_levels(self.fitted_settings(state).levels)
         count = self.learned(state)
         return Stage(range(count), "rows", map=self.fill_rows, reduces=count, shared=shared, state=state)
 
@@ -109,7 +113,7 @@ class TrainingStages(TrainingTasks):
             if "book" in state:
                 levels, level = self.run_of(state).levels, state["level"]
                 done = state["round"] - sum(spec.rounds for spec in levels[:level])
-                fitting = pacing().refit(self.settings, levels, level, done, state["book"], self.budget)
+                fitting = pacing().refit(self.fitted_settings(state), levels, level, done, state["book"], self.budget)
                 state["levels"] = plain_levels(fitting)
         self._noted = (last, state)
         return dict(state)

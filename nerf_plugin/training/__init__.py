@@ -8,7 +8,7 @@ tasks      map: rays -> packed gradients; reduce: packets in map order -> optimi
 local      all of it in one process, for tests and measurements
 """
 
-from nerf_plugin.training.levels import finer_grid, first_rows, initial, resample
+from nerf_plugin.training.levels import finer_grid, finest, first_rows, initial, resample
 from nerf_plugin.training.schedule import RoundPlan, plan
 from nerf_plugin.training.settings import PRESETS, Level, Settings
 from nerf_plugin.training.tasks import Scratch, map_task, reduce_task
@@ -21,6 +21,7 @@ __all__ = [
     "Scratch",
     "Settings",
     "finer_grid",
+    "finest",
     "first_rows",
     "initial",
     "map_task",

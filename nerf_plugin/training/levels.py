@@ -139,6 +139,24 @@ def finer_grid(settings: Settings, level: int, box: np.ndarray, grid: Grid, rows
     return Grid.from_cells(cells, grid.lo, grid.voxel, lo, voxel, bricks)
 
 
+def finest(settings: Settings, views: Sequence[Mapping[str, Any]], box: np.ndarray) -> int:
+    """Cells along the longest side of the last level's grid: as many as make a voxel `settings.pixel` pixels wide at
+    the middle of `box`, (2, 3) world, for the median photo; between what the level names and `settings.most`, in steps
+    of 8.
+
+    Finer voxels than that are seen by too few rays to be more than noise on other photos, coarser ones cannot show what
+    the photos do. views: what `prepare_view` returned for each photo.
+    """
+    named = settings.levels[-1].resolution
+    if not settings.pixel:
+        return named
+    middle = box.mean(0)
+    cameras = np.stack([view["camera"] for view in views])
+    pixel = np.median(np.linalg.norm(cameras[:, 9:12] - middle, axis=1) / cameras[:, 12:14].mean(1))
+    cells = float((box[1] - box[0]).max() / (pixel * settings.pixel))
+    return int(max(named, min(settings.most, 8 * round(cells / 8))))
+
+
 def start_box(settings: Settings, field: Field) -> np.ndarray:
     """(2, 3) float64: the box that a field's training began with, so that its raw values mean the same.
 

@@ -12,7 +12,7 @@ from nerf_plugin.field import Field
 from nerf_plugin.grid import Grid
 from nerf_plugin.shells import Shells
 from nerf_plugin.training import outside as outer
-from nerf_plugin.training.levels import finer_grid, initial, resample
+from nerf_plugin.training.levels import finer_grid, finest, initial, resample
 from nerf_plugin.training.schedule import RoundPlan, plan
 from nerf_plugin.training.settings import Settings
 from nerf_plugin.training.tasks import Scratch, density, map_task, reduce_task, shift
@@ -32,6 +32,7 @@ def train_views(settings: Settings, views: Sequence[Mapping[str, Any]], bounds: 
                 report: Report | None = None) -> Field:  # fmt: skip
     """Trains on prepared views. `report` is called after each round with its plan, figures and a maker of the field."""
     box, grid, rows = initial(settings, views, bounds)
+    settings = settings.fitted(finest(settings, views, box))
     scratch = Scratch()
     outside = outer.first(settings, views, box) if settings.shells or settings.exposure else None
     for number in range(settings.rounds):

@@ -39,6 +39,7 @@ class RoundPlan:
     rate_color: float
     rate_sh: float
     distortion: float
+    smooth: float
     done: float = 0.0
 
     def views(self, count: int, task: int, tasks: int) -> range:
@@ -69,6 +70,7 @@ def plan(settings: Settings, number: int, views: int) -> RoundPlan:
         chunks=chunks, rate_sigma=settings.rate_sigma * decay, rate_color=settings.rate_color * decay,
         rate_sh=settings.rate_sh if done >= settings.sh_start * settings.rays else settings.rate_sh_early,
         distortion=settings.distortion_weight if done >= settings.distortion_start * settings.rays else 0.0,
+        smooth=settings.smooth if done >= settings.smooth_start * settings.rays else 0.0,
         done=done / settings.rays,
     )  # fmt: skip
 
@@ -79,8 +81,11 @@ def rung(size: Sequence[int], resolution: int) -> int:
 
 
 def rungs(settings: Settings, size: Sequence[int]) -> list[int]:
-    """The rungs of the image pyramid that a run needs, ascending."""
-    return sorted({rung(size, level.resolution) for level in settings.levels})
+    """The rungs of the image pyramid that a run may need, ascending."""
+    wanted = {rung(size, level.resolution) for level in settings.levels}
+    if settings.pixel:
+        wanted |= set(range(rung(size, max(settings.most, settings.levels[-1].resolution)), min(wanted)))
+    return sorted(wanted)
 
 
 def generator(seed: int, *counter: int) -> np.random.Generator:

@@ -33,10 +33,14 @@ class Settings:
     alpha_start: opacity of one voxel of the first grid. reference: density is in units of reference / box side.
     alpha_weight, point_weight, distortion_weight: lambda_a, lambda_p, lambda_d of `kernels.march`; the last counts
         once the fraction distortion_start of all rays is traced.
+    smooth: strength of the pull of raw densities to their neighbours' (`kernels.smooth`); it counts once the fraction
+        smooth_start of all rays is traced.
     prune_alpha, prune_weight, prune_margin: at the next level a voxel is kept with at least this opacity over one
         voxel, and this fraction of the mean rendering weight; cells at most margin + 1 away from a kept one live on.
     surround, seen_by, near: without masks, the box grows by this factor, and voxels are kept that so many views see,
         not counting those nearer to the camera than this fraction of the distance to the subject.
+    pixel, most: the levels of the last resolution have as many cells as make a voxel `pixel` pixels of the photos wide
+        at the subject, but no fewer than they name and no more than `most`; pixel 0: as many as they name.
     ring: pixels around masks that are trained on; outside: fraction of all others that is.
     hull_resolution: of the first carving, which finds the box. seed: of everything random.
     raw_shift: what is added to raw density, where a field that is trained on decides it and not alpha_start.
@@ -65,12 +69,16 @@ class Settings:
     point_weight: float = 0.01
     distortion_weight: float = 3e-4
     distortion_start: float = 0.2
+    smooth: float = 0.0
+    smooth_start: float = 0.0
     prune_alpha: float = 0.05
     prune_weight: float = 0.1
     prune_margin: int = 0
     surround: float = 2.5
     seen_by: int = 3
     near: float = 0.3
+    pixel: float = 0.0
+    most: int = 384
     ring: int = 2
     outside: float = 0.03
     seed: int = 0
@@ -94,13 +102,21 @@ class Settings:
         """Rays of all rounds (the number traced differs by a few percent: batches are whole tiles of pixels)."""
         return sum(level.rounds * level.rays for level in self.levels)
 
+    def fitted(self, cells: int) -> Settings:
+        """The same run with `cells` cells in the levels of the last resolution (see `levels.finest`)."""
+        last = self.levels[-1].resolution
+        return replace(
+            self,
+            levels=tuple(replace(x, resolution=cells) if x.resolution == last else x for x in self.levels),
+        )
+
     def without_masks(self) -> Settings:
         """The same run for photos without masks: twice the rays at the coarse levels, where all of the picture must be
         explained, calmer densities and surroundings that begin clear, which keep fog from forming, shells for what lies
         outside the box, which rays need no longer be opaque before, and harmonics from the start."""
         levels = tuple(replace(level, rays=min(131072, 2 * level.rays)) for level in self.levels)
         calm = replace(self, levels=levels, rate_sigma=min(self.rate_sigma, 0.8), raw_around=-6.0)
-        return replace(calm, sh_start=0.0, shells=8, alpha_weight=0.0)
+        return replace(calm, sh_start=0.0, shells=8, alpha_weight=0.0, pixel=0.0)
 
     def going_on(self, raw_shift: float) -> Settings:
         """The last level alone, for a field that is trained: rates begin at a third and end at half of what they
@@ -116,6 +132,7 @@ class Settings:
             rate_end=self.rate_end / 0.6,
             sh_start=0.0,
             distortion_start=0.0,
+            smooth_start=0.0,
         )
 
     def scaled(self, factor: float) -> Settings:

@@ -20,6 +20,7 @@ from nerf_plugin.grid import Grid
 from nerf_plugin.kernels import march as marching
 from nerf_plugin.kernels import update
 from nerf_plugin.kernels.pixels import rays_of_pixels
+from nerf_plugin.kernels.smooth import smooth
 from nerf_plugin.training import outside as outer
 from nerf_plugin.training.schedule import RoundPlan, rung
 from nerf_plugin.training.settings import Settings
@@ -139,6 +140,9 @@ def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, gr
         density(settings, box) * grid.voxel * settings.step, shift(settings), settings.alpha_weight,
         settings.point_weight, plan.distortion, settings.stop, True, out, scratch.work, scratch.corner,
     )  # fmt: skip
+    if plan.smooth:
+        smooth(rows.view(np.uint16).reshape(-1), grads, touched, grid.table, grid.shape, grid.first, grid.present,
+               grid.places, plan.smooth)  # fmt: skip
     packets = []
     for start, stop, _, _ in grid.ranges(settings.parts):
         words = np.empty(stop - start, np.uint64)

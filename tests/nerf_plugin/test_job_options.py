@@ -17,6 +17,7 @@ from nerf_plugin.datasets import load
 from nerf_plugin.field import Field
 from nerf_plugin.job import Nerf, seconds_of
 from nerf_plugin.stages.training import TrainingStages
+from nerf_plugin.training.local import train
 from nerf_plugin.training.settings import PRESETS, Level, Settings
 from tests.nerf_plugin.captures import ball, opaque
 
@@ -151,6 +152,21 @@ def test_going_on_at_another_resolution(
     result = run(Nerf(capture, tmp_path / "out", **more), engine="inline")
     assert Field.load(field_of(result)).voxel < 0.6 * Field.load(field_of(first)).voxel
     assert result.value["psnr"] > first.value["psnr"] - 0.05
+
+
+def test_the_job_fits_its_finest_grid_to_the_photos(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its field is the one that training in one process gives."""
+    fitting = Settings((Level(24, 8, 4096), Level(32, 8, 4096)), pixel=0.5, most=56, smooth=1e-5, smooth_start=0.5)
+    monkeypatch.setitem(PRESETS, "standard", fitting)
+    result = run(Nerf(small, tmp_path / "out", **QUICK | {"preset": "standard", "effort": 1.0}), engine="inline")
+    field = Field.load(field_of(result))
+    assert 48 < max(field.resolution) <= 60
+    assert field.to_bytes() == train(load(small, "train"), fitting).to_bytes()
+    monkeypatch.setattr(TrainingStages, "clock", Clock(0.1))
+    job = Nerf(small, tmp_path / "budget", time_budget="20s", **QUICK | {"preset": "standard", "effort": 1.0})
+    assert Field.load(field_of(run(job, engine="inline"))).voxel == field.voxel
 
 
 def test_what_is_no_field_is_refused_before_anything_runs(capture: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from nerf_plugin import reference
 from nerf_plugin.cameras import Camera, look_at
 from nerf_plugin.grid import Grid
-from nerf_plugin.kernels import lattice, march, pixels, update
+from nerf_plugin.kernels import lattice, march, pixels, smooth, update
 from nerf_plugin.training.views import camera_row
 
 SEED = int(os.environ.get("DAF_TEST_SEED", np.random.SeedSequence().entropy % 2**32))
@@ -245,6 +245,50 @@ def test_packing_has_no_overflow(scale):
     update.merge(total, np.zeros(1, np.int32), 0, one, packed)
     np.testing.assert_allclose(total[reference.COLORS], scale if scale > 1e-28 else 0.0, rtol=2**-6)
     assert np.isfinite(total).all()
+
+
+def smoothed(grid, rows, grads, touched, strength):
+    new = grads.copy().ravel()
+    smooth.smooth(
+        halves(rows), new, touched.copy(), grid.table, grid.shape, grid.first, grid.present, grid.places, strength
+    )
+    return new.reshape(-1, 16)
+
+
+@pytest.mark.parametrize("fill", [0.05, 0.35, 1.0])
+def test_smooth_agrees_with_its_twin(rng, fill):
+    grid = random_grid(rng, fill=fill)
+    rows = rng.normal(size=(grid.rows, 16)).astype(np.float16).astype(float)
+    grads = rng.normal(size=(grid.rows, 16)).astype(np.float32)
+    found = smoothed(grid, rows, grads, everything(grid), 0.3)
+    np.testing.assert_allclose(found, reference.smooth(grid, rows, grads, 0.3), rtol=1e-5, atol=1e-5)
+    assert (found != grads).sum() > grid.rows / 4
+    quiet = smoothed(grid, rows, grads, np.zeros(len(grid.places), np.uint64), 0.3)
+    np.testing.assert_array_equal(quiet, grads)
+
+
+def test_smooth_twin_is_the_derivative_of_the_squared_differences(rng):
+    grid = random_grid(rng, bricks=(2, 2, 2))
+    rows = rng.normal(size=(grid.rows, 16))
+    numbers = reference.row_numbers(grid)
+    weight = np.zeros((grid.rows, 16))
+    weight[:, 8] = 2.0
+    gradient = reference.smooth(grid, rows, weight, 0.3)[:, 0]
+    pairs = [
+        (row, numbers[near])
+        for (x, y, z), row in numbers.items()
+        for near in ((x + 1, y, z), (x, y + 1, z), (x, y, z + 1))
+        if near in numbers
+    ]
+
+    def energy(raw):
+        return 2.0 * 0.3 / 2 * sum((raw[a] - raw[b]) ** 2 for a, b in pairs)
+
+    for row in rng.choice(grid.rows, 5, replace=False):
+        ahead, behind = rows[:, 0].copy(), rows[:, 0].copy()
+        ahead[row] += 1e-3
+        behind[row] -= 1e-3
+        assert gradient[row] == pytest.approx((energy(ahead) - energy(behind)) / 2e-3, abs=1e-6)
 
 
 def test_step_agrees_with_its_twin(rng):

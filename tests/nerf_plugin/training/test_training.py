@@ -131,6 +131,33 @@ def test_rounds_cover_every_view_alike():
         assert seen.max() - seen.min() <= 1
 
 
+@pytest.mark.parametrize(("pixel", "cells"), [(0, 32), (8.0, 32), (1.0, 48), (0.5, 96), (0.1, 160)])
+def test_the_finest_grid_follows_the_pixels(views, pixel, cells):
+    """The ball is 1.4 wide and 3 away, a pixel 1 / 57.6 of that: it is 27 pixels wide, and the box 1.4 + 2 voxels."""
+    box = np.array([[-1.25] * 3, [1.25] * 3])  # 48 pixels
+    settings = replace(SMALL, pixel=pixel, most=160)
+    assert levels.finest(settings, views, box) == cells
+    fitted = settings.fitted(cells)
+    assert [level.resolution for level in fitted.levels] == [16, cells]
+    assert {rung((48, 48), level.resolution) for level in fitted.levels} <= {int(r) for r in rungs_of(settings)}
+
+
+def rungs_of(settings):
+    return prepare_view(settings, 0, cameras(1)[0], photo(cameras(1)[0]))["rungs"]
+
+
+def test_densities_are_smoothed_once_it_is_time(views):
+    """What the prior is for: the same rays leave less difference between neighbours."""
+    settings = replace(SMALL, smooth=1e-3, smooth_start=0.3)
+    started = [plan(settings, n, len(views)).smooth > 0 for n in range(settings.rounds)]
+    assert started == sorted(started) and started.index(True) == 13
+    plainly, smoothly = (train_views(s, views, BOUNDS) for s in (SMALL, settings))
+    points = np.random.default_rng(1).uniform(-0.6, 0.6, (4000, 3))
+    rough, even = (np.abs(np.diff([np.log1p(f.sigma(points + d)) for d in (0, 0.08)], axis=0)).mean()
+                   for f in (plainly, smoothly))  # fmt: skip
+    assert even < 0.8 * rough
+
+
 def test_rates_fall_over_the_whole_run():
     settings = PRESETS["standard"]
     rates = [plan(settings, n, 100).rate_sigma for n in range(settings.rounds)]
