@@ -95,15 +95,14 @@ class BlobWriter:
             self._store(self._pages, view)
             if self.size == len(self._pages):
                 self._pages = None
-        for view in views:
-            self._digest.update(view)
         while views:
-            done = self._append(_some(views))
+            done = self._append(_some(views, WRITE - self.size % WRITE))
             self.size += done
             while views and done >= len(views[0]):
                 done -= len(views[0])
-                views.pop(0)
+                self._digest.update(views.pop(0))
             if done:
+                self._digest.update(views[0][:done])
                 views[0] = views[0][done:]
         return total
 
@@ -150,10 +149,9 @@ class BlobWriter:
             self._temporary = ""
 
 
-def _some(views: list[memoryview]) -> list[memoryview]:
-    """The first of `views`, as much as one call should write."""
+def _some(views: list[memoryview], room: int) -> list[memoryview]:
+    """The first `room` bytes of `views`, or less."""
     some: list[memoryview] = []
-    room = WRITE
     for view in views[:_IOV_MAX]:
         some.append(view[:room])
         room -= len(view)

@@ -34,9 +34,12 @@ _FAILED = ctypes.c_void_p(-1).value
 _NOTHING, _FIXED, _NORESERVE, _COLLAPSE = 0, 0x10, 0x4000, 25
 _DONTNEED = 4
 
-WRITE = 512 << 10
-"""Bytes that one call should write to a file. Of a longer call the page cache of ext4 (Linux 6.18) makes pages of many
-megabytes, and finding these takes ten times as long as the copy: 400 MB in pieces of 8 MiB 0.8 s, in such 0.09."""
+WRITE = 256 << 10
+"""Bytes that one call should write to a file, from a multiple of it on. Of a longer call the page cache of ext4 (Linux
+6.18) makes pages of many megabytes, and finding these takes ten times as long as the copy: 400 MB in pieces of 8 MiB
+0.8 s, in such 0.09. And a memory file system of our own makes pages of this size of it (see working/memfs.py)."""
+LARGE = "large-pages"
+"""A file in the root of a file system that makes large pages by itself: none need be asked for."""
 _WORTH = 2.5e9
 """Bytes a second above which making huge pages pays: ordinary ones are written at 2 GB/s, ready ones at 10."""
 _STEP = 8 << 20

@@ -39,7 +39,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from .pages import HUGE, Widener, mapped
+from .pages import HUGE, LARGE, Widener, mapped
 
 SMALLEST = 1 << 20
 """Bytes of a file that is worth it: below, looking through the pool costs what it saves."""
@@ -79,6 +79,7 @@ class Pool:
         self.folder = root / "recycled"
         self._limit = limit
         self._usable: bool | None = None
+        self._large = (root / LARGE).exists()
         self._widener = Widener()
         self._known: list[_Kept] = []
         """What was there when we last looked, by size: looking again for each blob costs more than taking."""
@@ -139,7 +140,7 @@ class Pool:
 
     def new(self, size: int, path: str) -> Taken | None:
         """A new file at `path` with huge pages for about `size` bytes; None when there is no such thing here."""
-        if not HUGE or size < HUGE or not self._can():
+        if not HUGE or size < HUGE or self._large or not self._can():
             return None
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         pages = self._widener.widen(fd, size)

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from ..errors import EngineFailed
 from ..working.forks import Child, Gone, Zygote, environment
+from ..working.host import DataDirectory
 
 QUICK = 1.0
 """A process that lived for less than this many seconds is started again only after a pause."""
@@ -56,12 +57,14 @@ class Crew:
     Attributes:
         folder: where the members' logs are.
         threads: threads that numeric libraries may use in a slot.
+        data: the data directory of its workers, whose blobs get a memory file system of their own if that can be.
         deaths: how many members died unasked.
         failure: why the crew gave up; empty while it works.
     """
 
     folder: Path
     threads: int = 1
+    data: DataDirectory | None = None
     deaths: int = 0
     failure: str = ""
     _members: list[Member] = field(default_factory=list)
@@ -195,9 +198,19 @@ class Crew:
         with open(member.log, "ab") as log:
             if member.role != "worker":
                 return self._zygote.fork(member.role, member.argument, f"daf-{member.name}", [log.fileno()])
+            self._make_room()
             with slots.attach() as control:
                 given = [log.fileno(), control.fileno()]
                 return self._zygote.fork(member.role, member.argument, f"daf-{member.name}", given)
+
+    def _make_room(self) -> None:
+        """Before the first worker starts, and once."""
+        assert self._zygote is not None
+        data, self.data = self.data, None
+        if data is not None and data.room:
+            fd = self._zygote.memory(data.room)
+            if fd is not None:
+                data.move_into(fd)
 
     # ------------------------------------------------------------------------------------------------------- members
 

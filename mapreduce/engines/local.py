@@ -180,7 +180,7 @@ class LocalEngine:
     def _enlist(self) -> Crew:
         """The crew; it begins with the coordinator."""
         if self._crew is None:
-            self._crew = Crew(self._place.path, self.threads)
+            self._crew = Crew(self._place.path, self.threads, self._place.data())
             self._start_coordinator(self._crew)
         return self._crew
 
@@ -216,6 +216,8 @@ class _Place:
     """The engine's folder. It is deleted when the engine is closed and no Result refers to it, or when this program
     ends."""
 
+    _given = False
+
     def __init__(self, base: Path | None):
         self._directory = DataDirectory(base=base)
         self.path = self._directory.path
@@ -224,6 +226,11 @@ class _Place:
             self._directory.close()
             raise ValueError(f"data_dir {self.path} is too long for a socket in it: {_SOCKET_PATH} characters at most")
         weakref.finalize(self, self._directory.close)
+
+    def data(self) -> DataDirectory | None:
+        """The workers' data directory when it is asked for first: later it has blobs."""
+        given, self._given = self._given, True
+        return None if given else self._directory
 
     def closed(self) -> None:
         """The engine ended: its socket goes at once."""

@@ -143,6 +143,12 @@ class Zygote:
         except OSError as error:
             raise Gone(f"the zygote does not answer: {error}") from error
 
+    def memory(self, size: int) -> int | None:
+        """A descriptor of a new memory file system for `size` bytes with large pages (see memfs.py); None where there
+        can be none."""
+        _, got = self._ask(["memory", size])
+        return got[0] if got else None
+
     def _ask(self, question: list[object], fds: Sequence[int] = ()) -> tuple[list[Any], list[int]]:
         try:
             socket.send_fds(self._control, [json.dumps(question).encode()], list(fds))

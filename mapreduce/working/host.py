@@ -70,17 +70,24 @@ class DataDirectory:
     """A node's data directory. `path` of None makes a temporary one in `base`: the memory file system
     when there is room, unless it is given.
 
+    Attributes:
+        room: bytes that are free for blobs in a file system that can be moved into (`move_into`); 0: blobs stay.
+
     Raises:
         OSError: it cannot be made or written.
     """
 
     def __init__(self, path: Path | None = None, base: Path | None = None):
         self.temporary = path is None
+        self.room = 0
+        self._memory = -1
         if path is None:
             base = base or _temporary_base()
             base.mkdir(mode=0o700, parents=True, exist_ok=True)
             remove_stale(base)
             path = Path(tempfile.mkdtemp(prefix=_prefix(), dir=base))
+            if base == _SHM and not os.environ.get(VARIABLE):
+                self.room = shutil.disk_usage(base).free
         else:
             path = path.absolute()
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -96,6 +103,19 @@ class DataDirectory:
         for folder in (self.blobs, self.scratch):
             folder.mkdir(mode=0o700, exist_ok=True)
         self.node = self._name()
+
+    def move_into(self, fd: int) -> None:
+        """Keep blobs in the file system behind this descriptor (see memfs.py), as long as this process lives. Call it
+        before there are any."""
+        place = f"/proc/{os.getpid()}/fd/{fd}"
+        try:
+            os.stat(f"{place}/")
+        except OSError:  # no /proc, or one that hides us
+            os.close(fd)
+            return
+        self._memory = fd
+        self.blobs.rmdir()
+        self.blobs.symlink_to(place)
 
     def _name(self) -> str:
         file = self.path / "name"
@@ -119,6 +139,8 @@ class DataDirectory:
             return
         if self.temporary and self._owner == os.getpid():  # not in a forked copy of the program
             shutil.rmtree(self.path, ignore_errors=True)
+        if self._memory >= 0:
+            os.close(self._memory)
         os.close(self._lock)
         self._lock = -1
 

@@ -17,6 +17,7 @@ Whoever holds the other end of a control socket (`working.forks.Zygote`) asks:
     ["reap", pid]                                   ["reaped", wait status, peak resident bytes]
     ["attach"] + a control socket                   no answer                   serve that one as well
     ["preload", modules]                            no answer                   import these, if it has no child
+    ["memory", bytes]                               ["memory"] + descriptor     a file system (memfs.py); none: no such
 
 A child is not reaped before its owner, who sees its end by the pidfd, asks for it: so a process id means one process as
 long as anybody may kill it. When an owner is gone, the zygote kills what was forked for him, and without owners it
@@ -36,6 +37,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 
+from . import memfs
 from .limits import die_with_parent
 
 STAGES = {
@@ -94,7 +96,7 @@ class Zygote:
             self._abandon(fd)
             return None
         answer: list[object]
-        pidfd: list[int] = []
+        given: list[int] = []
         what, *rest = json.loads(data)
         if what == "fork":
             load(NEEDS[rest[0]])
@@ -103,12 +105,14 @@ class Zygote:
             if not pid:
                 return _child(rest[0], rest[1], rest[2], fds, parent)
             children.add(pid)
-            pidfd = [os.pidfd_open(pid)]
+            given = [os.pidfd_open(pid)]
             answer = ["forked", pid]
         elif what == "reap":
             _, status, usage = os.wait4(rest[0], 0)
             children.discard(rest[0])
             answer = ["reaped", status, usage.ru_maxrss * 1024]
+        elif what == "memory":
+            answer, given = ["memory"], memfs.made(rest[0])
         elif what == "preload":
             if not self._orphans and not any(forked for _, forked in self._owners.values()):
                 preload(rest[0])
@@ -117,11 +121,11 @@ class Zygote:
             self._attach(socket.socket(fileno=fds[0]))
             return None
         try:
-            socket.send_fds(control, [json.dumps(answer).encode()], pidfd)
+            socket.send_fds(control, [json.dumps(answer).encode()], given)
         except (BrokenPipeError, ConnectionResetError):  # the next look finds him gone
             pass
-        for given in (*fds, *pidfd):
-            os.close(given)
+        for passed in (*fds, *given):
+            os.close(passed)
         return None
 
     def _abandon(self, fd: int) -> None:
