@@ -109,14 +109,15 @@ class Collector:
 
     def write(self, writer: BlobWriter) -> tuple[int, ...]:
         """Write everything as segments into `writer`; returns each partition's size in bytes."""
+        checksum = self._partitions > 1  # a blob of one segment is read as a whole, and has a hash
         if not self._runs:
-            return tuple(_write_groups(writer, keys, self._groups) for keys in self._sorted())
+            return tuple(_write_groups(writer, keys, self._groups, checksum) for keys in self._sorted())
         if self._groups:
             self._spill()
         sizes = []
         for number in range(self._partitions):
             segments = [_segment(path, run, number) for path, run in self._runs]
-            sizes.append(_write_segment(writer, self._recombined(merge(segments))))
+            sizes.append(_write_segment(writer, self._recombined(merge(segments)), checksum))
         for path, _ in self._runs:
             path.unlink()
         self._runs.clear()
@@ -152,7 +153,7 @@ class Collector:
         assert self._folder is not None, "a collector that spills needs a folder"
         folder = self._folder()
         with BlobWriter(folder) as writer:
-            sizes = [_write_groups(writer, keys, self._groups) for keys in self._sorted()]
+            sizes = [_write_groups(writer, keys, self._groups, True) for keys in self._sorted()]
             digest, _ = writer.commit()
         path = folder / f"run-{len(self._runs)}"
         (folder / digest.hex()).rename(path)
@@ -242,24 +243,25 @@ def pairs(buffer: codec.Buffer, *, check: bool = False) -> Iterator[tuple[Any, A
 
 
 def write_pairs(writer: BlobWriter, stream: Iterable[tuple[Any, Any]]) -> int:
-    """Write pairs in the order they come (a reduce task's output); returns the size in bytes."""
-    return _write_segment(writer, ((key, [value]) for key, value in stream))
+    """Write pairs in the order they come (a reduce task's output, which is always read as a whole); returns the size in
+    bytes."""
+    return _write_segment(writer, ((key, [value]) for key, value in stream), False)
 
 
-def _write_groups(writer: BlobWriter, keys: list[Any], groups: Mapping[Any, list[Any]]) -> int:
+def _write_groups(writer: BlobWriter, keys: list[Any], groups: Mapping[Any, list[Any]], checksum: bool) -> int:
     """Write the groups of these keys. The usual case, one plain value a key, takes whole chunks at once."""
     some = [groups[key] for key in keys]
     values = [value for (value,) in some] if max(map(len, some), default=0) == 1 else [some]
     if not _PLAIN.issuperset(map(type, values)):
-        return _write_segment(writer, zip(keys, some, strict=True))
+        return _write_segment(writer, zip(keys, some, strict=True), checksum)
     size = 0
     for start in range(0, len(keys), CHUNK_VALUES):
         chunk = slice(start, start + CHUNK_VALUES)
-        size += writer.write(codec.dumps([keys[chunk], None, values[chunk]]))
+        size += writer.write(codec.dumps([keys[chunk], None, values[chunk]], checksum=checksum))
     return size
 
 
-def _write_segment(writer: BlobWriter, groups: Iterable[Grouped]) -> int:
+def _write_segment(writer: BlobWriter, groups: Iterable[Grouped], checksum: bool) -> int:
     keys: list[Any] = []
     counts: list[int] = []
     values: list[Any] = []
@@ -267,7 +269,7 @@ def _write_segment(writer: BlobWriter, groups: Iterable[Grouped]) -> int:
 
     def flush() -> int:
         single = all(count == 1 for count in counts)
-        return writer.write(codec.dumps([keys, None if single else counts, values]))
+        return writer.write(codec.dumps([keys, None if single else counts, values], checksum=checksum))
 
     for key, some in groups:
         for start in range(0, len(some), CHUNK_VALUES):

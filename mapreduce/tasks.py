@@ -212,7 +212,7 @@ def run_plan(env: Env, number: int, previous: Previous | None) -> Plan:
     setup: dict[str, Any] = {"name": stage.name, "state": stage.state, "shared": shared}
     for role in ("map", "combine", "partition", "reduce"):
         setup[role] = _method_name(env.job, stage, role)
-    if len(splits) <= INLINE_BYTES and sum(map(len, codec.dumps(splits))) <= INLINE_BYTES:
+    if len(splits) <= INLINE_BYTES and sum(map(len, codec.dumps(splits, checksum=False))) <= INLINE_BYTES:
         ref, setup["splits"] = None, splits
     else:
         ref = _put(env, number, splits)
@@ -358,7 +358,7 @@ def _pack_shared(env: Env, number: int, shared: Mapping[str, Any]) -> tuple[dict
                 inputs.extend(refs)
             spec[name] = ["outputs", positions]
             continue
-        parts = codec.dumps(value)
+        parts = codec.dumps(value, checksum=False)  # a blob of its own: it has a hash
         if sum(map(len, parts)) <= INLINE_BYTES:
             spec[name] = ["value", value]
         else:
@@ -368,7 +368,7 @@ def _pack_shared(env: Env, number: int, shared: Mapping[str, Any]) -> tuple[dict
 
 
 def _put(env: Env, number: int, value: Any) -> Ref:
-    return _ref(env, number, env.store.put(env.job_id, number, PLAN, codec.dumps(value)))
+    return _ref(env, number, env.store.put(env.job_id, number, PLAN, codec.dumps(value, checksum=False)))
 
 
 def _ref(env: Env, number: int, stored: tuple[bytes, int]) -> Ref:

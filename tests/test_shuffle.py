@@ -14,6 +14,7 @@ import pytest
 from mapreduce import shuffle
 from mapreduce.blobs import BlobStore, map_file
 from mapreduce.job import default_partition
+from mapreduce.wire import codec
 
 
 def write(root: Path, pairs: Iterable[tuple[Any, Any]], *, partitions: int = 3, **options: Any) -> list[memoryview]:
@@ -33,6 +34,17 @@ def write(root: Path, pairs: Iterable[tuple[Any, Any]], *, partitions: int = 3, 
 
 def merged(maps: list[list[memoryview]], partition: int) -> Iterator[tuple[Any, list[Any]]]:
     return shuffle.merge([shuffle.chunks(segments[partition]) for segments in maps])
+
+
+@pytest.mark.parametrize("budget", [100, 10**6], ids=["spilled", "in memory"])
+@pytest.mark.parametrize("value", [1, "text"])
+def test_segments_that_are_read_alone_have_checksums(tmp_path: Path, budget: int, value: Any) -> None:
+    """One of several cannot be compared with the blob's hash. Where there is one, it is the blob."""
+    pairs = [(key, value) for key in range(200)]
+    several = write(tmp_path / "several", pairs, partitions=2, budget=budget)
+    assert all(len(segment) > 0 and codec.intact(segment) for segment in several)
+    [alone] = write(tmp_path / "alone", pairs, partitions=1, budget=budget)
+    assert [key for keys, _, _ in shuffle.chunks(alone) for key in keys] == list(range(200))
 
 
 def test_every_value_arrives_once_under_its_key_in_map_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

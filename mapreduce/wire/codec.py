@@ -2,10 +2,11 @@
 
 A *packet* holds one value and stands alone, in a message or in a file:
 
-    offset 0   magic b"DAF1", u32 head size, u32 number of frames, u32 zero, u64 packet size, u64 XXH3-64 of all that
-    follows offset 32  one u64 a frame: its size in bytes then       the head: msgpack of the value, arrays replaced by
-    extension 1 -> (dtype, shape, frame number) then       the frames, each aligned to 64 bytes from the start of the
-    packet; the packet's size is a multiple of 64
+    offset 0   magic b"DAF1", u32 head size, u32 number of frames, u32 flags, u64 packet size, u64 XXH3-64 of all that
+               follows (flag 1: there is none, for the packet is part of what is hashed and read as a whole)
+    offset 32  one u64 a frame: its size in bytes
+    then       the head: msgpack of the value, arrays replaced by extension 1 -> (dtype, shape, frame number)
+    then       the frames, each aligned to 64 bytes from the start of the packet; the packet's size is a multiple of 64
 
 An array is written from its own memory and read as a read-only view of the packet, so a memory-mapped packet costs no
 copy.
@@ -30,6 +31,7 @@ import xxhash
 MAGIC = b"DAF1"
 ALIGN = 64
 _HEADER = struct.Struct("<4sIIIQQ")
+_UNCHECKED = 1
 _ARRAY, _TUPLE, _SCALAR, _COMPLEX, _PATH = 1, 2, 3, 4, 5
 _KINDS = frozenset("biufcSUMm")
 _DTYPE = re.compile(r"[<>|][biufcSU][1-9]\d{0,8}|[<>][Mm]8(\[\d*[a-zA-Z]+\])?")
@@ -53,9 +55,9 @@ class BadPacket(ValueError):
     """Bytes that are not a packet: torn, altered, or beyond the limits. Never raised for a packet that `dumps` made."""
 
 
-def dumps(value: Any) -> list[Buffer]:
+def dumps(value: Any, *, checksum: bool = True) -> list[Buffer]:
     """The parts of one packet, in order. Large arrays are parts of their own and share the array's memory: write them
-    before changing it.
+    before changing it. Leave `checksum` out only of what its readers compare with a hash of the whole.
 
     Raises:
         Unsendable: naming the type that cannot be sent.
@@ -97,9 +99,10 @@ def dumps(value: Any) -> list[Buffer]:
     parts.append(_ZEROS[: -position % ALIGN])
     position += -position % ALIGN
     digest = xxhash.xxh3_64()
-    for part in parts:
+    for part in parts if checksum else ():
         digest.update(part)
-    header = _HEADER.pack(MAGIC, len(head), len(frames), 0, position, digest.intdigest())
+    about = (0, position, digest.intdigest()) if checksum else (_UNCHECKED, position, 0)
+    header = _HEADER.pack(MAGIC, len(head), len(frames), *about)
     frames.clear()  # `default` refers to itself: what it holds would stay until the garbage collector comes round
     return [header, *parts]
 
@@ -134,6 +137,8 @@ def loads(buffer: Buffer, *, check: bool = False) -> Any:
     """
     view = memoryview(buffer)
     head_size, count, size, digest = _header(view)
+    if check and digest is None:
+        raise BadPacket("the packet has no checksum")
     if check and xxhash.xxh3_64_intdigest(view[_HEADER.size : size]) != digest:
         raise BadPacket("checksum differs: the packet was altered or torn")
     position = _HEADER.size + 8 * count
@@ -159,7 +164,7 @@ def packets(buffer: Buffer, *, check: bool = False) -> Iterator[Any]:
 
 
 def intact(buffer: Buffer) -> bool:
-    """Whether `buffer` is packets, one behind the other, whose checksums are right."""
+    """Whether `buffer` is packets, one behind the other, which have checksums, and the right ones."""
     view = memoryview(buffer)
     try:
         while view:
@@ -172,17 +177,18 @@ def intact(buffer: Buffer) -> bool:
     return True
 
 
-def _header(view: memoryview) -> tuple[int, int, int, int]:
+def _header(view: memoryview) -> tuple[int, int, int, int | None]:
+    """(head size, frames, packet size, checksum if it has one)"""
     if len(view) < _HEADER.size:
         raise BadPacket(f"{len(view)} bytes are too few for a packet")
-    magic, head_size, count, zero, size, digest = _HEADER.unpack_from(view)
-    if magic != MAGIC or zero:
+    magic, head_size, count, flags, size, digest = _HEADER.unpack_from(view)
+    if magic != MAGIC or flags & ~_UNCHECKED:
         raise BadPacket("this is not a packet (wrong magic)")
     if count > MAX_FRAMES or head_size > MAX_HEAD or _HEADER.size + 8 * count + head_size > size or size % ALIGN:
         raise BadPacket("the packet's header contradicts itself")
     if size > len(view):
         raise BadPacket(f"the packet is cut off: {len(view)} of {size} bytes")
-    return head_size, count, size, digest
+    return head_size, count, size, None if flags else digest
 
 
 def _unpack(data: Buffer, frames: list[memoryview], depth: int) -> Any:

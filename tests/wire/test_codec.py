@@ -105,6 +105,17 @@ def test_every_flipped_bit_is_noticed_when_checked() -> None:
             codec.loads(broken, check=True)
 
 
+def test_a_packet_without_checksum_is_read_but_never_taken_for_checked() -> None:
+    value = {"k": [1, ("a", 2.5)]}
+    packet = b"".join(codec.dumps(value, checksum=False))
+    assert codec.loads(packet) == value and codec.intact(codec.pack(value))
+    assert not codec.intact(packet) and not codec.intact(codec.pack(value) + packet)
+    with pytest.raises(codec.BadPacket, match="no checksum"):
+        codec.loads(packet, check=True)
+    with pytest.raises(codec.BadPacket):
+        list(codec.packets(packet, check=True))
+
+
 def test_every_truncation_is_noticed() -> None:
     packet = codec.pack({"k": np.arange(20)})
     for size in range(len(packet)):
