@@ -74,7 +74,7 @@ class Arrays(Job):
 
 @dataclass
 class Broadcast(Job):
-    """Shared state, summed by every task."""
+    """Shared state, summed by every task. Its value is the seconds that making the state took."""
 
     tasks: int = 1
     size: int = 8
@@ -83,10 +83,16 @@ class Broadcast(Job):
     def next_stage(self, history: Any) -> Stage | None:
         if history:
             return None
-        return Stage(range(self.tasks), shared={"data": np.ones(self.size // 8)}, reduces=1)
+        begin = time.perf_counter()
+        data = np.ones(self.size // 8)
+        return Stage(range(self.tasks), shared={"data": data}, state=time.perf_counter() - begin, reduces=1)
 
     def map(self, split: int, ctx: Any) -> Any:
         ctx.count("sum", int(ctx.shared["data"].sum()))
+
+    def finish(self, results: Any, ctx: Any) -> float:
+        """Seconds that making the state took."""
+        return float(ctx.state)
 
 
 @dataclass

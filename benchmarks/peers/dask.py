@@ -86,14 +86,13 @@ def broadcast(tasks: int, bytes: int) -> tuple[dict[str, float], str]:
     client = cluster()
     client.gather(client.map(common.identity, range(100), pure=False))
     data = np.ones(bytes // 8)
-    alone = common.sums_alone(tasks, bytes)
 
     def work() -> float:
         there = client.scatter(data, broadcast=True)
         return float(sum(client.gather([client.submit(common.array_sum, there, pure=False) for _ in range(tasks)])))
 
-    seconds, result = common.timed(work)
-    return {"seconds": seconds, "over_sums": seconds / alone}, common.digest(result)
+    figures, result = common.over_sums(tasks, bytes, lambda: common.timed(work))
+    return figures, common.digest(result)
 
 
 def wordcount(bytes: int, data: str) -> tuple[dict[str, float], str]:

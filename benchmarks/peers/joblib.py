@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from . import common
 
@@ -62,11 +63,14 @@ def broadcast(tasks: int, bytes: int) -> tuple[dict[str, float], str]:
     from joblib import Parallel, delayed
 
     data = np.ones(bytes // 8)
-    alone = common.sums_alone(tasks, bytes)
-    with Parallel(common.WORKERS) as parallel:
-        parallel(delayed(common.identity)(number) for number in range(4))
-        seconds, result = common.timed(lambda: parallel(delayed(common.array_sum)(data) for _ in range(tasks)))
-    return {"seconds": seconds, "over_sums": seconds / alone}, common.digest(sum(result))
+
+    def work() -> tuple[float, Any]:
+        with Parallel(common.WORKERS) as parallel:
+            parallel(delayed(common.identity)(number) for number in range(4))
+            return common.timed(lambda: parallel(delayed(common.array_sum)(data) for _ in range(tasks)))
+
+    figures, result = common.over_sums(tasks, bytes, work)
+    return figures, common.digest(sum(result))
 
 
 def rounds(rounds: int) -> tuple[dict[str, float], str]:

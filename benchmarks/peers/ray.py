@@ -93,15 +93,14 @@ def broadcast(tasks: int, bytes: int) -> tuple[dict[str, float], str]:
     ray = cluster()
     warm(ray)
     data = np.ones(bytes // 8)
-    alone = common.sums_alone(tasks, bytes)
     remote = ray.remote(common.array_sum)
 
     def work() -> float:
         there = ray.put(data)
         return float(sum(ray.get([remote.remote(there) for _ in range(tasks)])))
 
-    seconds, result = common.timed(work)
-    return {"seconds": seconds, "over_sums": seconds / alone}, common.digest(result)
+    figures, result = common.over_sums(tasks, bytes, lambda: common.timed(work))
+    return figures, common.digest(result)
 
 
 def wordcount(bytes: int, data: str) -> tuple[dict[str, float], str]:
