@@ -144,22 +144,21 @@ class Settings:
 PRESETS: dict[str, Settings] = {
     "draft": Settings((Level(64, 40, 16384), Level(128, 48, 49152)), rate_sigma=1.6),
     "standard": Settings(
-        (Level(64, 60, 16384), Level(128, 80, 49152), Level(256, 24, 131072), Level(256, 216, 131072)),
+        (Level(64, 100, 16384), Level(128, 136, 49152), Level(256, 40, 131072), Level(256, 368, 131072)),
         sh_start=0.15,
         rate_end=0.03,
+        smooth=3e-6,
+        smooth_start=0.25,
+        pixel=1.18,
     ),
     "fine": Settings(
-        (
-            Level(64, 120, 16384),
-            Level(128, 120, 49152),
-            Level(256, 24, 131072),
-            Level(256, 100, 131072),
-            Level(384, 24, 131072),
-            Level(384, 260, 131072),
-        ),
-        rate_sigma=0.4,
+        (Level(64, 120, 16384), Level(128, 160, 49152), Level(256, 48, 131072), Level(256, 680, 131072)),
         sh_start=0.15,
         rate_end=0.03,
+        smooth=3e-6,
+        smooth_start=0.25,
+        pixel=1.0,
+        most=448,
     ),
 }
 """draft, standard, fine: see `docs/radiance-fields.md` for their time and quality."""
