@@ -16,6 +16,7 @@ import os
 import platform
 import socket
 import time
+from math import ceil
 
 import zmq
 
@@ -146,7 +147,7 @@ class Coordinator:
 
     def turn(self, seconds: float) -> None:
         """Wait up to `seconds` for something to happen, and deal with all that has."""
-        ready = dict(self._poller.poll(max(0, int(seconds * 1000))))
+        ready = dict(self._poller.poll(max(0, ceil(seconds * 1000))))
         now = time.monotonic()
         if self._woken.fileno() in ready:
             self._woken.recv(4096)

@@ -165,8 +165,10 @@ class TrainingTasks:
             shards[task] = _shard(ctx.shared["views"], task, count)
         shard = shards[task]
         scratch = ctx.cached("scratch", Scratch)
-        rows = ctx.cached("rows", lambda: scratch.join(ranges_of(ctx, "rows")), scope="stage")
-        outside = ctx.cached("outside", partial(outside_of, ctx, "rows"), scope="stage")
+        rows = ctx.cached("rows", lambda: scratch.join(ranges_of(ctx, "rows"), grid.rows), scope="stage")
+        outside = None
+        if settings.shells or settings.exposure:
+            outside = ctx.cached("outside", partial(outside_of, ctx, "rows"), scope="stage")
         packets, figures = map_task(settings, now, task, box, grid, rows, shard, scratch, outside)
         ctx.count("rays", figures["rays"])
         ctx.count("samples", figures["alive"])
@@ -209,7 +211,10 @@ class TrainingTasks:
             return ctx.cached(name, load, scope="stage")  # type: ignore[no-any-return]
         grids: dict[int, tuple[np.ndarray, Grid]] = ctx.cached("grids", dict)
         if level not in grids:
+            from nerf_plugin.memory import trim
+
             grids.clear()
+            trim()  # the holes that the step to this level left
             grids[level] = load()
         return grids[level]
 
@@ -244,13 +249,17 @@ def join_rows(ctx: Context, name: str) -> np.ndarray:
     """(N, 16) float16: all ranges of rows in one array."""
     import numpy as np
 
-    return np.concatenate(ranges_of(ctx, name))
+    return np.concatenate(list(ranges_of(ctx, name)))
 
 
-def ranges_of(ctx: Context, name: str) -> list[np.ndarray]:
+def ranges_of(ctx: Context, name: str) -> Iterator[np.ndarray]:
     """The ranges of rows `name`, (n, 16) float16 each."""
     shared: Outputs = ctx.shared[name]
-    return [rows for _, rows in shared if not isinstance(rows, dict)]
+    for number in range(shared.partitions):
+        for _, rows in shared.partition(number):
+            if not isinstance(rows, dict):
+                yield rows
+                del rows
 
 
 def outside_of(ctx: Context, name: str) -> dict[str, np.ndarray] | None:
@@ -261,4 +270,9 @@ def outside_of(ctx: Context, name: str) -> dict[str, np.ndarray] | None:
 
 
 def _shard(views: Outputs, task: int, count: int) -> Shard:
-    return Shard(dict(views.partition(task)), count)
+    """The photos of a map task. Their bytes were checked, all of them; a level reads those of one rung."""
+    from nerf_plugin.memory import let_go_of
+
+    photos = dict(views.partition(task))
+    let_go_of(photos)
+    return Shard(photos, count)

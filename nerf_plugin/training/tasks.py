@@ -11,7 +11,7 @@ ranges by `Grid.ranges`; a reduce task returns its range, and the next round's m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,12 +57,18 @@ class Scratch:
         self._clean = False
         return self._grads[:size]
 
-    def join(self, parts: Sequence[np.ndarray]) -> np.ndarray:
-        """(N, 16) float16: all ranges of rows in one array, which is good until the next call."""
-        count = sum(map(len, parts))
+    def join(self, parts: Iterable[np.ndarray], count: int) -> np.ndarray:
+        """(count, 16) float16: all ranges of rows in one array, which is good until the next call. Each range is let go
+        before the next is asked for: all that are mapped at a time count as resident."""
         if len(self._rows) < count:
+            self._rows = np.empty((0, 16), np.float16)  # the old ones go first
             self._rows = np.empty((count, 16), np.float16)
-        return np.concatenate(parts, out=self._rows[:count])
+        at = 0
+        for part in parts:
+            self._rows[at : at + len(part)] = part
+            at += len(part)
+            del part
+        return self._rows[:at]
 
     def clean(self) -> None:
         """The borrowed gradients are zeros again."""

@@ -1,6 +1,7 @@
 """Training as map and reduce: what a round reads, that cutting changes no bit, and that it learns."""
 
 import hashlib
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -111,7 +112,7 @@ def test_a_dirty_scratch_is_wiped():
 def test_a_cleared_scratch_holds_nothing_and_serves_again():
     scratch = Scratch()
     scratch.gradients(5)[:] = 1
-    scratch.join([np.ones((3, 16), np.float16)])
+    scratch.join([np.ones((3, 16), np.float16)], 3)
     scratch.clear()
     assert not len(scratch._grads) and not len(scratch._rows)
     assert not scratch.gradients(5).any()
@@ -245,9 +246,23 @@ def test_ranges_are_few_where_rows_are():
 
 def test_joined_ranges_are_good_until_the_next():
     scratch, parts = Scratch(), [np.full((n, 16), n, np.float16) for n in (3, 0, 2)]
-    joined = scratch.join(parts)
+    joined = scratch.join(parts, 5)
     np.testing.assert_array_equal(joined, np.concatenate(parts))
-    assert np.shares_memory(joined, scratch.join(parts[:1])) and len(scratch.join(parts * 2)) == 10
+    assert np.shares_memory(joined, scratch.join(parts[:1], 3)) and len(scratch.join(parts * 2, 10)) == 10
+
+
+def test_ranges_are_joined_with_one_of_them_at_hand():
+    given = []
+
+    def parts():
+        for _ in range(4):
+            part = np.ones((2, 16), np.float16)
+            given.append(weakref.ref(part))
+            yield part
+            del part
+            assert given[-1]() is None
+
+    assert Scratch().join(parts(), 8).all()
 
 
 def test_opaque_photos_keep_what_enough_views_see():
