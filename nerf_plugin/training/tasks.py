@@ -29,6 +29,10 @@ from nerf_plugin.training.views import draw, rung_camera
 PART_ROWS = 65536
 """A range has no fewer rows, unless there are no more: a reduce task costs the engine as much as 40,000 rows do."""
 
+KEPT = 128 << 20
+"""Bytes of gradients that stay resident while rows are joined; more of them are given back and come again as zeros,
+since the ranges of rows are mapped just then."""
+
 Packet = dict[str, np.ndarray]
 """Gradients of one range of bricks (see `kernels.update`): touched (bricks,) uint64, packed (n*16,) int8."""
 
@@ -60,6 +64,8 @@ class Scratch:
     def join(self, parts: Iterable[np.ndarray], count: int) -> np.ndarray:
         """(count, 16) float16: all ranges of rows in one array, which is good until the next call. Each range is let go
         before the next is asked for: all that are mapped at a time count as resident."""
+        if self._clean and self._grads.nbytes > KEPT:
+            self._grads = np.zeros(0, np.float32)
         if len(self._rows) < count:
             self._rows = np.empty((0, 16), np.float16)  # the old ones go first
             self._rows = np.empty((count, 16), np.float16)

@@ -251,6 +251,17 @@ def test_joined_ranges_are_good_until_the_next():
     assert np.shares_memory(joined, scratch.join(parts[:1], 3)) and len(scratch.join(parts * 2, 10)) == 10
 
 
+def test_large_gradients_are_given_back_while_rows_are_joined(monkeypatch):
+    monkeypatch.setattr("nerf_plugin.training.tasks.KEPT", 4 * 16 * 5)
+    scratch = Scratch()
+    for rows, left in ((5, 5), (6, 0)):
+        scratch.gradients(rows)
+        scratch.clean()
+        scratch.join([np.ones((3, 16), np.float16)], 3)
+        assert len(scratch._grads) == left * 16
+    assert not scratch.gradients(6).any()
+
+
 def test_ranges_are_joined_with_one_of_them_at_hand():
     given = []
 
