@@ -13,7 +13,8 @@ import struct
 from ..errors import WireError
 
 _LENGTH = struct.Struct("<I")
-_CHUNK = 1 << 20
+_CHUNK = 64 << 10
+"""Bytes of the buffer that is read into. It stays: one of its own for each reading costs more than a small message."""
 LIMIT = 1 << 30
 BUFFER = 1 << 20
 
@@ -34,6 +35,7 @@ class Channel:
         )  # and MSG_DONTWAIT where it must not: a thread that flushes never changes what another one reads
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
         self._in = bytearray()
+        self._chunk = memoryview(bytearray(_CHUNK))
         self._out = bytearray()
 
     def fileno(self) -> int:
@@ -92,11 +94,11 @@ class Channel:
     def _fill(self, wait: bool) -> bool:
         try:
             while True:
-                chunk = self.socket.recv(_CHUNK, 0 if wait else socket.MSG_DONTWAIT)
-                if not chunk:
+                size = self.socket.recv_into(self._chunk, 0, 0 if wait else socket.MSG_DONTWAIT)
+                if not size:
                     return True
-                self._in += chunk
-                if wait or len(chunk) < _CHUNK:
+                self._in += self._chunk[:size]
+                if wait or size < _CHUNK:
                     return False
         except BlockingIOError:
             return False
