@@ -155,7 +155,7 @@ PRESETS: dict[str, Settings] = {
         (Level(64, 120, 16384), Level(128, 160, 49152), Level(256, 48, 131072), Level(256, 680, 131072)),
         sh_start=0.15,
         rate_end=0.03,
-        smooth=3e-6,
+        smooth=1e-5,
         smooth_start=0.25,
         pixel=1.0,
         most=448,
