@@ -150,7 +150,8 @@ class Context(Protocol):
         task runs."""
 
     def count(self, name: str, n: int = 1) -> None:
-        """Add to a counter of the job. Only the attempt that is accepted counts."""
+        """Add to a counter of the job. Only the attempt that is accepted counts. One whose name begins with an
+        underscore is the job's own: people are not shown it, programs are."""
 
     def progress(self, done: float, total: float = 1.0, note: str = "") -> None:
         """Say how far this task is; cheap enough to call often."""

@@ -34,6 +34,8 @@ from nerf_plugin.options import AvatarOptions
 from nerf_plugin.stages.surface import follow
 
 FAILED = "this face failed"
+NAMED = 4
+"""Faces that a line of progress names at most of each kind."""
 MILLISECONDS = "milliseconds"
 VERDICTS = (BadInput, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, AssertionError)
 """What the same task on the same data would raise again; other errors of `mapreduce` are never a verdict on a face."""
@@ -176,14 +178,12 @@ class NerfBatch(AvatarOptions, Job):
                 | methods
             )
             base += stage.reduces
-        rows, total = book["rows"], book["total"]
-        failed = sum(row["status"] == "failed" for row in rows.values())
-        told = f"faces {len(rows) - failed} of {total} done" + (f", {failed} failed" if failed else "")
+        total = book["total"]
         begin, end = going[0][1].share or (0.0, 0.0)
         ended = total - len(book["waiting"]) - len(going)
         return Stage(
             splits,
-            f"{told}; {len(going)} at {going[0][1].name}",
+            tale([(run["name"], stage.name) for run, stage in going], book["rows"], total),
             reduces=base,
             shared=shared,
             state=book | {"running": running},
@@ -293,10 +293,10 @@ class FaceContext:
         return self._ctx.rng
 
     def count(self, name: str, n: int = 1) -> None:
-        self._ctx.count(f"{self._name}: {name}", n)
+        self._ctx.count(f"_{self._name}: {name}", n)
 
     def progress(self, done: float, total: float = 1.0, note: str = "") -> None:
-        self._ctx.progress(done, total, f"{self._name}: {note}")
+        self._ctx.progress(done, total, f"{self._name}: {note}" if note else "")
 
     def cached(self, key: str, make: Any, scope: Literal["job", "stage"] = "job") -> Any:
         if scope == "stage":
@@ -352,8 +352,26 @@ def result_of(run: Run, last: StageResult) -> StageResult:
     prefix = f"{run['name']}: "
     span = range(run["base"], run["base"] + run["parts"])
     outputs = Outputs([partial(last.outputs.partition, i) for i in span], [last.outputs.refs[i] for i in span])
-    counters = Scoped(last.counters, prefix)
+    counters = Scoped(last.counters, f"_{prefix}")
     return StageResult(last.name, run["index"], run["state"], Scoped(last.shared, prefix), outputs, counters)
+
+
+def tale(going: list[tuple[str, str]], rows: dict[str, Any], total: int) -> str:
+    """How the faces fare, in a line for people: "1 of 4 done, 1 failed (bob); ann, eve: round 3 of 40"."""
+    failed = [name for name, row in rows.items() if row["status"] == "failed"]
+    steps: dict[str, list[str]] = {}
+    for name, step in going:
+        steps.setdefault(step, []).append(name)
+    ended = f"{len(rows) - len(failed)} of {total} done" + (
+        f", {len(failed)} failed ({some(failed)})" if failed else ""
+    )
+    return "; ".join([ended, *(f"{some(names)}: {step}" for step, names in steps.items())])
+
+
+def some(names: list[str]) -> str:
+    """The names, or the first few and how many more there are."""
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def method_name(method: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -64,9 +64,15 @@ def result(done: Result, as_json: bool, quiet: bool) -> None:
             click.echo(f"{artifact.path}  {size(artifact.size)}  sha256 {artifact.sha256[:16]}…", err=True)
         if len(done.artifacts) > 20:
             click.echo(f"… and {len(done.artifacts) - 20} files more (--json names all)", err=True)
-        counters = "".join(f", {count:,} {name}" for name, count in sorted(done.counters.items()))
+        counters = "".join(f", {count:,} {name}" for name, count in sorted(told(done.counters).items()))
         bad = f", {len(done.skipped)} set aside" if done.skipped else ""
         click.echo(f"{done.type}: done in {duration(done.metrics.get('seconds', 0.0))}{bad}{counters}", err=True)
+
+
+def told(counters: Mapping[str, int]) -> dict[str, int]:
+    """The counters that people are shown: all but those whose names begin with an underscore, which a job keeps for
+    itself."""
+    return {name: count for name, count in counters.items() if not name.startswith("_")}
 
 
 def set_aside(skipped: Sequence[Any], brief: bool = False) -> None:
@@ -87,7 +93,7 @@ def set_aside(skipped: Sequence[Any], brief: bool = False) -> None:
 def show(value: Any) -> None:
     if isinstance(value, dict):
         for name, item in value.items():
-            click.echo(f"{name}: {_word(item)}")
+            click.echo(f"{name}: {_row(item) if isinstance(item, dict) else _word(item)}")
     elif isinstance(value, list | tuple):
         for item in value:
             click.echo("\t".join(map(_word, item)) if isinstance(item, list | tuple) else _word(item))
@@ -101,6 +107,12 @@ def _word(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode(errors="backslashreplace")
     return json.dumps(value, default=plain, ensure_ascii=False)
+
+
+def _row(item: dict[str, Any]) -> str:
+    """One of several named things, in a line: what is known of it, figures short."""
+    short = {key: f"{value:.4g}" if isinstance(value, float) else _word(value) for key, value in item.items()}
+    return ", ".join(f"{key} {short[key]}" for key, value in item.items() if value is not None)
 
 
 def size(count: float) -> str:

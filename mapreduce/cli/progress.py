@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import click
 
 from ..wire.messages import Update
-from .output import duration
+from .output import duration, told
 
 EVERY = 5.0
 """Seconds between plain lines."""
+LONG = 32
+"""Letters of a stage's name from which on it stands at the end of the live line."""
+WINDOW = 10.0
+"""Seconds over which a counter's rate is taken: one that a job no longer counts is soon not shown."""
 
 
 class Display(Protocol):
@@ -25,13 +30,13 @@ class Display(Protocol):
 @dataclass
 class Pace:
     """How fast a job goes and when it will end: the whole job where it says how far it is (`Stage.share`), else the
-    stage at hand. Rates are those since the job, or the stage, was first seen."""
+    stage at hand. Rates of tasks are those since the stage was first seen, those of counters are of late."""
 
     share: float = 0.0
     rate: str = ""
     left: float | None = None
     _began: tuple[int, float, float] = (-1, 0.0, 0.0)
-    _counted: tuple[float, int] | None = None
+    _counted: deque[tuple[float, int]] = field(default_factory=deque)
 
     def see(self, update: Update, now: float) -> None:
         """Take an update into account."""
@@ -49,12 +54,13 @@ class Pace:
 
     def _counter(self, update: Update, now: float) -> str:
         """The rate of the counter that the job named first."""
-        name, value = next(iter(update.counters.items()), ("", 0))
+        name, value = next(iter(told(update.counters).items()), ("", 0))
         if not name:
             return ""
-        if self._counted is None:
-            self._counted = (now, value)
-        then, before = self._counted
+        self._counted.append((now, value))
+        while len(self._counted) > 2 and now - self._counted[1][0] >= WINDOW:
+            self._counted.popleft()
+        then, before = self._counted[0]
         return f"{name} {short((value - before) / (now - then))}/s" if now > then and value > before else ""
 
 
@@ -114,14 +120,16 @@ class Bar:
         pace = self._pace
         pace.see(update, time.monotonic())
         name = update.stage_name if update.stage_name not in ("", "main") else update.state
+        long = len(name) > LONG  # at the end of the line, where a narrow terminal may cut it
         self._bars.update(
             self._task,
-            description=f"{update.type} · {name}",
+            description=update.type if long else f"{update.type} · {name}",
             completed=100 * pace.share,
             total=100 if pace.share else None,
             rate=pace.rate,
             left=f"{duration(pace.left)} left" if pace.left is not None and pace.share < 1 else "",
-            note=f"{update.retries} retries " * bool(update.retries)
+            note=f"{name} " * long
+            + f"{update.retries} retries " * bool(update.retries)
             + f"{update.bad} set aside " * bool(update.bad)
             + update.note,
         )

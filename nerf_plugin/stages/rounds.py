@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LOSS_UNIT = 1e-6
 """Counters are integers: squared error is counted in millionths."""
-TRAFFIC = ("bytes of rounds", "bytes of dense rounds")
+TRAFFIC = ("_bytes of rounds", "_bytes of dense rounds")
 """What map tasks sent and reduce tasks wrote; and what it would have been, had each map task sent and received 13
 float32 for every voxel of the box."""
 
@@ -172,7 +172,7 @@ class TrainingTasks:
         packets, figures = map_task(settings, now, task, box, grid, rows, shard, scratch, outside)
         ctx.count("rays", figures["rays"])
         ctx.count("samples", figures["alive"])
-        ctx.count("squared error", round(figures["loss"] / LOSS_UNIT))
+        ctx.count("_squared error", round(figures["loss"] / LOSS_UNIT))
         ctx.count(TRAFFIC[0], sum(array.nbytes for packet in packets for array in packet.values()))
         ctx.count(TRAFFIC[1], 2 * 13 * 4 * math.prod(grid.resolution))
         yield from enumerate(packets)

@@ -105,9 +105,9 @@ class TrainingStages(TrainingTasks):
             state["book"] = pacing().note(state["book"], state["phase"], self.clock())
         if state["phase"] == "round":
             state["round"] += 1
-            totals = {name: last.counters.get(name, 0) for name in ("rays", "squared error", *TRAFFIC)}
+            totals = {name: last.counters.get(name, 0) for name in ("rays", "_squared error", *TRAFFIC)}
             fresh = {name: value - state["seen"].get(name, 0) for name, value in totals.items()}
-            error = fresh["squared error"] * LOSS_UNIT / max(1, 3 * fresh["rays"])
+            error = fresh["_squared error"] * LOSS_UNIT / max(1, 3 * fresh["rays"])
             state["seen"] = totals
             state["curve"] = [*state["curve"], [totals["rays"], error]][-CURVE_POINTS:]
             if "book" in state:

@@ -28,3 +28,15 @@ def test_many_splits_that_were_set_aside_are_named_in_part(capsys: pytest.Captur
     assert "25 splits were set aside" in said and "and 15 more (--json names all)" in said
     assert "map 9:" in said and "map 10:" not in said
     assert said.splitlines()[-1].endswith("25 set aside")
+
+
+def test_counters_of_the_jobs_own_are_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    found = Result(3, "words", 7, Outputs([]), [], {"words": 1200, "_error": 5}, {"seconds": 1.0})
+    output.result(found, as_json=False, quiet=False)
+    assert capsys.readouterr().err.splitlines()[-1] == "words: done in 1.00 s, 1,200 words"
+    assert found.to_dict()["counters"] == {"words": 1200, "_error": 5}
+
+
+def test_named_rows_are_shown_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    output.show({"ann": {"status": "done", "psnr": 31.23456, "error": None}, "bob": {"status": "failed", "error": "x"}})
+    assert capsys.readouterr().out == "ann: status done, psnr 31.23\nbob: status failed, error x\n"
