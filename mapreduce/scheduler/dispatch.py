@@ -120,12 +120,11 @@ def avoid(s: State, worker: Worker, job: Job, phase: Phase, index: int) -> bool:
 
 def offer(s: State) -> None:
     """Work became ready: give it to the workers with free slots, those with least to do first, an equal share to
-    each. Of workers with as much to do the oldest goes first, so that stages of equally many tasks give each worker the
-    same ones again: it may still have what these read."""
+    each."""
     s.fresh = s.now < s.quiet
     if s.fresh or not s.policy.active or not s.fleet.hungry:
         return
-    hungry = sorted(s.fleet.hungry.values(), key=lambda worker: (worker.in_flight / worker.slots, worker.joined))
+    hungry = sorted(s.fleet.hungry.values(), key=lambda worker: worker.in_flight / worker.slots)
     ready = sum(job.ready for jobs in s.policy.active.values() for job in jobs.values())
     for nth, worker in enumerate(hungry):
         if not s.policy.active:
