@@ -57,7 +57,10 @@ class Size(click.ParamType):
     help="Refuse jobs whose input or artifact paths lead out of these folders, also by links.",
 )  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of a task.")
-@click.option("--task-memory", type=Size(), default=0, help="Memory of one task, as 800M or 2G; 0: no limit.")
+@click.option(
+    "--task-memory", type=Size(),
+    help="Memory of one task, as 800M or 2G; unless given a slot's share of nine tenths of the machine's; 0: no limit.",
+)  # fmt: skip
 @click.option(
     "--task-output", type=Size(), default=0,
     help="Bytes that one task may write into the data directory, as 20G; 0: half of what is free there at the start.",
@@ -71,6 +74,7 @@ def main(coordinator: str, slots: int | None, log_level: str, **options: Any) ->
     """Run tasks for the coordinator at ENDPOINT until SIGTERM (which finishes what runs) or Ctrl-C."""
     from .. import plugins
     from ..worker import Worker
+    from ..working.limits import memory_share
     from ..working.settings import WorkerSettings
 
     for spec in options["plugins"]:
@@ -81,6 +85,8 @@ def main(coordinator: str, slots: int | None, log_level: str, **options: Any) ->
         plugins.describe(name)
     log(log_level)
     slots = slots or len(os.sched_getaffinity(0))
+    if options["task_memory"] is None:
+        options["task_memory"] = memory_share(slots)
     try:
         settings = WorkerSettings(connect=coordinator, slots=slots, **options)
         Worker(settings).run()

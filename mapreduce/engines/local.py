@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BadParameters, JobCancelled, JobFailed, Unreachable
 from ..working.host import DataDirectory, python_path
-from ..working.limits import memory_total
+from ..working.limits import memory_share
 from .crew import Crew
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 START = 60.0
 """Seconds that workers have to start and to offer a job's type."""
-MEMORY_SHARE = 0.9
 _SOCKET_PATH = 100
 
 
@@ -69,7 +68,7 @@ class LocalEngine:
             raise ValueError(f"a local engine needs at least 1 worker, not {workers}")
         self.workers = workers
         self.threads = threads
-        self.task_memory = int(memory_total() * MEMORY_SHARE) // workers if task_memory is None else task_memory
+        self.task_memory = memory_share(workers) if task_memory is None else task_memory
         self.task_seconds = task_seconds
         self._settings = dict(settings or {})
         self._offer: dict[str, str] = {}

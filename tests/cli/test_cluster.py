@@ -71,6 +71,23 @@ def test_a_job_that_fails_on_a_worker(daf: Daf, cluster: str, slow: Path) -> Non
     assert one_object(again.stdout)["counters"] == {"naps": 3}
 
 
+def test_a_task_may_not_take_all_memory_unless_somebody_said_so(
+    daf: Daf, start: Any, tmp_path: Path, coordinator: str
+) -> None:
+    plugin = tmp_path / "limits.py"
+    plugin.write_text(
+        "import resource\nfrom dataclasses import dataclass\nfrom mapreduce import Job\n"
+        "@dataclass\nclass Limits(Job):\n"
+        "    def splits(self): return [0]\n"
+        "    def map(self, split, ctx): ctx.count('unlimited', resource.getrlimit(resource.RLIMIT_DATA)[0] < 0)\n"
+    )
+    with open(tmp_path / "worker.log", "w") as log:
+        start(coordinator, "--slots", "2", "--plugins", plugin, program="daf-worker", stderr=log)
+    done = daf("run", plugin, "--engine", coordinator, "--json")
+    assert done.returncode == 0, done.stderr
+    assert one_object(done.stdout)["counters"] == {"unlimited": 0}
+
+
 def test_who_is_there(daf: Daf, cluster: str) -> None:
     row = daf("workers", "-c", cluster).stdout.splitlines()[1]
     assert "wordcount" in row and "slow" in row and " 2 " in row
