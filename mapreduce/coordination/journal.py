@@ -109,8 +109,9 @@ class Journal:
                 self._store.hset("types", name, version.encode())
 
     def expect_worker(self, name: str) -> None:
-        """This worker is here: after a restart, wait a moment for it."""
+        """This worker is here: after a restart, wait a moment for it. So it gets no task before that is committed."""
         if name not in self.workers:
+            self.bound = True
             self.workers.add(name)
             self._store.hset("workers", name, b"")
 

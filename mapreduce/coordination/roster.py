@@ -112,12 +112,14 @@ class Roster:
         self._peers.add_worker(worker)
         self._journal.remember_node(hello.node)
         self._journal.remember_types(hello.plugins)
+        self._journal.expect_worker(hello.worker)
         self._post.say(peer, m.Welcome(settings.heartbeat, settings.lease, self._name), now)
         log.info("worker %s joined with %d slots, node %s", worker.name, hello.slots, hello.node.name)
         self._handle(inbound.joined(hello, worker.name), now)
         for old in before:
             self.lose(old, "registered anew", now)
-        self._journal.expect_worker(hello.worker)
+        if before:
+            self._journal.expect_worker(hello.worker)
         if self._awaited:
             self._awaited.discard(hello.worker)
             if not self._awaited:
