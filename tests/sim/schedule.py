@@ -192,7 +192,9 @@ class Schedule:
                 assert view.error is not None
                 planted = shape.poison is not None and str(shape.poison) in view.error.message
                 planted |= shape.doomed and any(str(key) in view.error.message for key in shape.bad)
-                killed = view.error.type == "WorkerLost" and any(s.killer for s in coordinator.shapes.values())
+                # Whose workers die of a task may lose their nodes with them, and start over until that is too often.
+                killed = view.error.type in ("WorkerLost", "NodesLost")
+                killed &= any(s.killer for s in coordinator.shapes.values())
                 require(planted or killed, "jobs fail only for their own faults", view.error, shape)
                 continue
             require(
