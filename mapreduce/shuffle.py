@@ -2,8 +2,9 @@
 
 Map side (`Collector`): values are grouped by key as they come. When they fill the memory budget, each key's values are
 combined, keys are sorted within their partition, and a *run* is written. At the end the runs are merged into one blob:
-partition after partition, each a *segment* of packets, each packet a chunk `[keys, counts, values]` with ascending keys; `counts` says
-how many values a key has and is None when each has one. Only the sizes of the segments travel with the blob's hash.
+partition after partition, each a *segment* of packets, each packet a chunk `[keys, counts, values]` with ascending
+keys; `counts` says how many values a key has and is None when each has one. Only the sizes of the segments travel with
+the blob's hash.
 
 Reduce side (`merge`): the segments of one partition, in map order, are streamed chunk by chunk. A *slab* is all that is
 known to be complete: the keys up to the smallest last key of the chunks at hand. It is grouped by appending in map
