@@ -10,13 +10,11 @@ A zygote forks it for its worker (working/zygote.py) and calls `main`.
 
 from __future__ import annotations
 
-import errno
 import faulthandler
 import gc
 import os
 import reprlib
 import resource
-import shutil
 import signal
 import socket
 import sys
@@ -38,9 +36,9 @@ from .wire.typed import MAX_CONTROL, encode
 from .working import failure, limits
 from .working.frames import Channel, Closed
 from .working.gauge import Gauge, Key
-from .working.host import VARIABLE
 from .working.settings import SlotSettings
 from .working.slotwire import Loaded, Said, at_slot
+from .working.usage import adopt
 
 FLUSH_NS = 2_000_000
 SAY_NS = 200_000_000
@@ -70,6 +68,8 @@ class Slot:
         self.envs: OrderedDict[int, tasks.Env] = OrderedDict()
         self.dropped: set[Key] = set()
         self.memory = -1
+        self.spent = False
+        """A task took what the next ones need (memory, descriptors), and may not have given it back."""
         self.running: Key = (0, 0, 0, 0, 0)
         self._said = 0
 
@@ -91,6 +91,10 @@ class Slot:
                 for frame in frames:
                     self.take(frame)
                 self.run_some()
+                if self.spent:  # what it holds beyond the answers goes to another process
+                    self.gauge.idle()
+                    self.answers.flush()
+                    return
         except Closed:
             return
 
@@ -135,6 +139,8 @@ class Slot:
                     continue
                 self.answers.watch()
                 self.run(assign, key, inputs)
+                if self.spent:
+                    return
                 if time.monotonic_ns() - self.answers.flushed > FLUSH_NS:
                     self.gauge.idle()
                     self.answers.flush()
@@ -189,15 +195,12 @@ class Slot:
 
     def failed(self, key: Key, error: BaseException, text: str) -> messages.Failed:
         """The answer of an attempt that raised; what its frames held is let go."""
-        if isinstance(error, MemoryError):
+        if advice := failure.advice(error, self.settings.blobs, self.memory):
+            error.add_note(advice)
+        if failure.exhausted(error):
             limits.set_memory(0)
-            self.memory = -1
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
-            free = shutil.disk_usage(self.settings.blobs).free
-            error.add_note(
-                f"The data directory {self.settings.blobs} has {free >> 20} MiB left; --data-dir, or the variable "
-                f"{VARIABLE}, names another."
-            )
+            limits.spare_files()
+            self.memory, self.spent = -1, True
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         report = failure.of_exception(error, worker=self.settings.worker, text=text, peak=peak)
         error.__traceback__ = error.__context__ = error.__cause__ = None
@@ -362,7 +365,8 @@ def main(argument: str, channel_fd: int, gauge_fd: int, dump_fd: int) -> int:
     faulthandler.enable(file=dump_fd, all_threads=True)
     faulthandler.register(signal.SIGUSR1, file=dump_fd, all_threads=True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    limits.set_files(settings.file_size)
+    limits.set_files(settings.file_size, settings.task_files)
+    adopt()
     allowance.limit = settings.task_output
     channel = Channel(socket.socket(fileno=channel_fd))
     slot = Slot(settings, channel, Gauge(gauge_fd))

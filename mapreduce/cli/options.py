@@ -22,7 +22,7 @@ from .. import params
 from ..job import Job
 
 RESERVED = frozenset(
-    {"engine", "workers", "state", "priority", "skip_bad", "json", "as_json", "quiet", "help", "coordinator"}
+    {"engine", "workers", "state", "priority", "skip_bad", "limit", "json", "as_json", "quiet", "help", "coordinator"}
 )
 
 

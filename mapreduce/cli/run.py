@@ -18,6 +18,7 @@ from ..errors import BadParameters, DafError, JobFailed
 from ..job import Job
 from .connect import COORDINATOR, connect
 from .options import JobCommand, given, parameters
+from .sizes import Limit
 
 
 class JobTypes(click.Group):
@@ -93,6 +94,11 @@ run.running = [
         ["--skip-bad"], type=click.IntRange(0, 1000), default=0, metavar="N",
         help="Set up to N splits aside whose task fails for good, instead of failing the job; the end lists them.",
     ),
+    click.Option(
+        ["--limit"], multiple=True, type=Limit(), metavar="NAME=VALUE",
+        help="What one task may take in the local engine: memory, output, file-size (as 800M), seconds, cpu (seconds "
+        "of a processor), processes, files (open at once). daf-worker --help tells the defaults; 0: no limit.",
+    ),
     click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object: status, value, artifacts and more."),
     click.Option(["--quiet", "-q"], is_flag=True, help="No progress."),
 ]  # fmt: skip
@@ -119,6 +125,7 @@ def _run(cls: type[Job], values: dict[str, Any], running: dict[str, Any]) -> Non
                 seed=seed,
                 on_update=shown.update,
                 state=running["state"],
+                limits=dict(running["limit"]),
                 **options,
             )
         except (DafError, KeyboardInterrupt):

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Any
 
 import click
 
 from .. import __version__
+from ..working.settings import TASK_CPU, TASK_FILES, TASK_PROCESSES
 from .connect import DEFAULT, KEYS, Endpoint
 from .coordinator import LEVELS, log
 from .exits import Daemon
-
-
-class Size(click.ParamType):
-    """Bytes: 800M, 1.5G, 4096."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", value.strip(), re.IGNORECASE)
-        if not found:
-            self.fail(f"{value!r} is no size; write 800M, 1.5G or a number of bytes", param, ctx)
-        return int(float(found[1]) * 1024 ** " kmgt".index(found[2].lower() or " "))
+from .sizes import Size
 
 
 @click.command(cls=Daemon, context_settings={"help_option_names": ["-h", "--help"]})
@@ -66,7 +53,23 @@ class Size(click.ParamType):
     help="Bytes that one task may write into the data directory, as 20G; 0: half of what is free there at the start.",
 )  # fmt: skip
 @click.option("--task-seconds", type=click.FloatRange(0), default=0.0, help="Seconds of one task; 0: no limit.")
-@click.option("--file-size", type=Size(), default=0, help="Size of one file that a task writes; 0: no limit.")
+@click.option(
+    "--task-cpu", type=click.FloatRange(0), default=TASK_CPU, show_default=True,
+    help="Seconds of processor time of one task, with what it starts; 0: no limit.",
+)  # fmt: skip
+@click.option(
+    "--task-processes", type=click.IntRange(0), default=TASK_PROCESSES, show_default=True,
+    help="Processes that one task may have running besides its own; 0: no limit.",
+)  # fmt: skip
+@click.option(
+    "--task-files", type=click.IntRange(0), default=TASK_FILES, show_default=True,
+    help="Files that one task may have open at once; 0: as many as the worker.",
+)  # fmt: skip
+@click.option(
+    "--file-size", type=Size(), default=0,
+    help="Size of one file that a task writes; 0: half of what is free at the start, in the data directory or the "
+    "working folder.",
+)  # fmt: skip
 @click.option("--recycle-tasks", type=click.IntRange(0), default=0, help="Replace a child process after so many tasks.")
 @click.option("--recycle-memory", type=Size(), default=0, help="Replace a child process that holds more than this.")
 @click.option("--log-level", type=LEVELS, default="info", show_default=True, help="How much to say on stderr.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import BadParameters
@@ -23,6 +23,7 @@ def run(
     seed: int | None = None,
     on_update: Callable[[Update], None] | None = None,
     state: str | None = None,
+    limits: Mapping[str, float] | None = None,
     **options: Any,
 ) -> Result:
     """Run a job to its end: `run(WordCount(paths=["book.txt"]), engine="inline")`.
@@ -35,6 +36,8 @@ def run(
         seed: instead of the job's own.
         on_update: called with every `Update` of the job's progress.
         state: folder of the local engine in which an unfinished job is kept; the same call goes on with it.
+        limits: of a task in the local engine, by name: memory, seconds, cpu, processes, files, output, file-size (see
+            `LocalEngine`).
         options: handed to the engine's `run`: `skip_bad` (how many splits may be set aside because their task failed
             for good), and what `Client.submit` takes.
 
@@ -48,20 +51,27 @@ def run(
     job.check()
     if not isinstance(engine, str):
         return _on(engine, job, seed, on_update, options)
-    with open_engine(engine, workers, state) as opened:
+    with open_engine(engine, workers, state, limits) as opened:
         return _on(opened, job, seed, on_update, options)
 
 
-def open_engine(engine: str, workers: int | None = None, state: str | None = None) -> Any:
+def open_engine(
+    engine: str,
+    workers: int | None = None,
+    state: str | None = None,
+    limits: Mapping[str, float] | None = None,
+) -> Any:
     """The engine that a name or endpoint means: a context manager with `run(job, seed=, on_update=) -> Result`.
 
     Raises:
-        BadParameters: there is no such engine.
+        BadParameters: there is no such engine, or it does not take this.
     """
     if workers is not None and (engine != "local" or workers < 1):
         raise BadParameters(f"workers={workers}: the local engine takes a number from 1; the others take none")
     if state is not None and engine != "local":
         raise BadParameters("state: only the local engine keeps its jobs in a folder; a coordinator has a store")
+    if limits and engine != "local":
+        raise BadParameters("limits: the local engine takes them; on a cluster each daf-worker has its own")
     if engine == "inline":
         from .inline import InlineEngine
 
@@ -69,7 +79,7 @@ def open_engine(engine: str, workers: int | None = None, state: str | None = Non
     if engine == "local":
         from .local import LocalEngine
 
-        return LocalEngine(workers, state=state)
+        return LocalEngine(workers, state=state, limits=limits)
     if is_endpoint(engine):
         from .cluster import ClusterEngine
 

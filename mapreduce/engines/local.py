@@ -43,13 +43,15 @@ class LocalEngine:
         threads: threads that numeric libraries may use in one task.
         task_memory: bytes of memory of one task; by default the machine's, shared evenly. 0 for no limit.
         task_seconds: seconds of one task, 0 for no limit.
+        limits: more limits of a task, by name (see `working.settings.LIMITS`): cpu, processes, files, output,
+            file-size; what is not named is as for `daf-worker`.
         data_dir: where the engine makes its temporary folder; by default in memory, when there is room.
         settings: of the coordinator's scheduler, by name (see `mapreduce.scheduler.settings`).
         state: a folder in which jobs and their blobs are kept, so that an engine on the same folder goes on with a
             job that did not end: the same type, parameters and seed mean the same job. One engine at a time.
 
     Raises:
-        BadParameters: another engine works in `state`, or it holds something else.
+        BadParameters: another engine works in `state`, or it holds something else; a limit has no such name.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class LocalEngine:
         threads: int = 1,
         task_memory: int | None = None,
         task_seconds: float = 0.0,
+        limits: Mapping[str, float] | None = None,
         data_dir: str | Path | None = None,
         settings: Mapping[str, float] | None = None,
         state: str | Path | None = None,
@@ -68,8 +71,9 @@ class LocalEngine:
             raise ValueError(f"a local engine needs at least 1 worker, not {workers}")
         self.workers = workers
         self.threads = threads
-        self.task_memory = memory_share(workers) if task_memory is None else task_memory
-        self.task_seconds = task_seconds
+        self.limits = _limits(limits or {})
+        self.limits.setdefault("task_memory", memory_share(workers) if task_memory is None else task_memory)
+        self.limits.setdefault("task_seconds", task_seconds)
         self._settings = dict(settings or {})
         self._offer: dict[str, str] = {}
         self._kept = state is not None
@@ -204,11 +208,20 @@ class LocalEngine:
                 path=tuple(python_path(sys.path).split(os.pathsep)),
                 offer=dict(self._offer),
                 threads=self.threads,
-                task_memory=self.task_memory,
-                task_seconds=self.task_seconds,
+                **self.limits,
             )
             leave = (signal.SIGTERM, signal.SIGINT)  # the second one says: at once
             crew.add(name, "worker", settings.to_json(), leave)
+
+
+def _limits(named: Mapping[str, float]) -> dict[str, Any]:
+    """The fields of WorkerSettings that these limits are."""
+    from ..working.settings import LIMITS
+
+    if unknown := set(named) - set(LIMITS):
+        raise BadParameters(f"there is no limit {', '.join(sorted(unknown))}: there are {', '.join(LIMITS)}")
+    whole = {"memory", "processes", "files", "output", "file-size"}
+    return {LIMITS[name]: int(value) if name in whole else float(value) for name, value in named.items()}
 
 
 class _Place:

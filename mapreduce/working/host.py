@@ -18,10 +18,11 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from .settings import DATA_DIR
+
 _SHM = Path("/dev/shm")
 _SHM_ROOM = 1 << 30
-VARIABLE = "DAF_DATA_DIR"
-"""Environment variable: the folder in which temporary data directories are made."""
+VARIABLE = DATA_DIR
 
 
 def host_id() -> str:

@@ -3,7 +3,8 @@
 Memory has two guards. RLIMIT_DATA makes allocations beyond the limit fail inside the child, so that Python raises
 MemoryError with the user's own line; it counts address space, so the child sets it to what it has reserved already
 plus the limit. The parent watches the resident anonymous memory besides and kills what got past that. RLIMIT_FSIZE
-bounds each file; core dumps are off.
+bounds each file, RLIMIT_NOFILE how many are open at once; core dumps are off. Time, processor time and the number of
+processes are the parent's business (process.py, usage.py).
 """
 
 from __future__ import annotations
@@ -12,10 +13,23 @@ import ctypes
 import os
 import resource
 import signal
+import sys
+from typing import NamedTuple
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PR_SET_PDEATHSIG = 1
 _SHARE = 0.9
+_SPARE = 32
+
+
+class TaskLimits(NamedTuple):
+    """What one attempt may use, 0 for no limit: seconds, bytes of memory, seconds of processor time, and how many
+    processes besides its own."""
+
+    seconds: float = 0.0
+    memory: int = 0
+    cpu: float = 0.0
+    processes: int = 0
 
 
 def die_with_parent(parent: int) -> None:
@@ -48,12 +62,24 @@ def set_memory(limit: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
-def set_files(size: int) -> None:
-    """No core dumps; no file beyond `size` bytes (0: no limit). A write beyond it raises OSError (EFBIG)."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if size:
-        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size if hard == resource.RLIM_INFINITY else min(size, hard), hard))
+def set_files(size: int, count: int) -> None:
+    """No core dumps; no file beyond `size` bytes, no more than `count` open at once (0: as it was). What goes beyond
+    raises OSError: EFBIG, EMFILE."""
+    for what, value, spare in (
+        (resource.RLIMIT_CORE, 0, 0),
+        (resource.RLIMIT_FSIZE, size or None, 0),
+        (resource.RLIMIT_NOFILE, count or None, _SPARE),
+    ):
+        if value is not None:
+            _, hard = resource.getrlimit(what)
+            most = sys.maxsize if hard == resource.RLIM_INFINITY else hard
+            resource.setrlimit(what, (min(value, most), min(value + spare, most)))
+
+
+def spare_files() -> None:
+    """A few more open files, for what has to be said of a task that opened all it may."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def memory_total() -> int:

@@ -42,8 +42,13 @@ class Nursery:
             roots=settings.roots,
             task_memory=settings.task_memory,
             task_output=settings.task_output or max(1 << 20, shutil.disk_usage(self.data.path).free // 2),
-            file_size=settings.file_size,
+            task_files=settings.task_files,
+            file_size=settings.file_size or max(1 << 30, self._room() // 2),
         )
+
+    def _room(self) -> int:
+        """Free bytes of the data directory or the working folder, where there is more."""
+        return max(shutil.disk_usage(place).free for place in (self.data.path, os.getcwd()))
 
     def slot(self) -> SlotProcess:
         """A slot of its own. Call it in the main thread: a zygote ends with the thread that started it.

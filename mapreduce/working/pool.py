@@ -20,9 +20,11 @@ from ..wire.typed import encode
 from .frames import Closed
 from .gauge import Key
 from .ledger import Queue, keys_of, subset
+from .limits import TaskLimits
 from .nursery import Nursery
 from .process import SlotProcess
 from .slotwire import Loaded, Said, from_slot
+from .usage import Looks
 
 log = logging.getLogger("daf.worker")
 
@@ -57,6 +59,7 @@ class Pool:
         self._full: set[SlotProcess] = set()
         self._stages: dict[tuple[int, int], tuple[StageInfo, bytes]] = {}
         self._failed_starts = 0
+        self._looks = Looks()
 
     def start(self) -> None:
         """Start the slots; what is taken before waits. Raises DafError."""
@@ -207,16 +210,17 @@ class Pool:
 
     def check(self, now: float) -> None:
         """Enforce the limits of what runs; call it every tenth of a second or so."""
+        used = self._looks.due([slot.pid for slot in self._all()], any(slot.lasts(now) for slot in self._all()))
         for slot in self._all():
-            slot.check(now, self._limits)
+            slot.check(now, self._limits, used.get(slot.pid))
 
-    def _limits(self, key: Key) -> tuple[float, int]:
-        """Seconds and bytes that an attempt may use: the job's limits or the worker's, whichever is less; 0 for
-        none."""
-        info = self._stages.get(key[:2])
+    def _limits(self, key: Key) -> TaskLimits:
+        """What an attempt may use: of time and memory the job's limits or the worker's, whichever is less."""
+        info, ours = self._stages.get(key[:2]), self._settings
         asked = (info[0].task_seconds, info[0].task_memory) if info is not None else (0.0, 0)
-        seconds = min(filter(None, (asked[0], self._settings.task_seconds)), default=0.0)
-        return seconds, min(filter(None, (asked[1], self._settings.task_memory)), default=0)
+        seconds = min(filter(None, (asked[0], ours.task_seconds)), default=0.0)
+        memory = min(filter(None, (asked[1], ours.task_memory)), default=0)
+        return TaskLimits(seconds, memory, ours.task_cpu, ours.task_processes)
 
     def _start(self) -> None:
         slot = self._nursery.slot()
@@ -244,7 +248,7 @@ class Pool:
             self._failed_starts += 1
             if self._failed_starts >= STARTS:
                 raise DafError(f"the task process cannot start: {error.message}\n{error.log}")
-        if slot.doomed != "abort":
+        if slot.doomed != "abort" and reading is not None:
             log.warning("slot process %d ended: %s", slot.pid, error.message)
         self._start()
 

@@ -13,15 +13,18 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 
 from ..wire.messages import Abort, Assign, Error
 from ..wire.typed import encode
-from . import failure, gauge, limits
+from . import failure, gauge, limits, usage
 from .forks import Zygote
 from .frames import Channel, Closed
 from .gauge import Key
 from .ledger import task_keys
+from .limits import TaskLimits
 from .settings import SlotSettings
+from .usage import Usage
 
 LOG_KEPT = 16_384
 DUMP_KEPT = 262_144
@@ -29,6 +32,8 @@ DUMP_SECONDS = 0.3
 ABORT_GRACE = 0.2
 """An attempt that nobody waits for any more and that still runs after so many seconds is killed with its process."""
 YOUNG = 30.0
+ROUNDS = 5
+"""So often the processes that a task started are looked for and killed, since those may start others meanwhile."""
 
 
 Unit = tuple[int, int, int]
@@ -74,13 +79,16 @@ class SlotProcess:
         self._paced: Unit | None = None
         self._answered = self.started
         self.doomed = ""
-        """Why the worker killed it: timeout, memory, protocol, abort; empty when it did not."""
+        """Why the worker killed it: timeout, cpu, memory, processes, protocol, abort; empty when it did not."""
         self.limit = ""
         self._condemned: tuple[Key, int] | None = None
         self._kill_at = 0.0
         self._stray: tuple[Key, int] | None = None
         self._stray_since = 0.0
         self._looked = 0.0
+        self._attempt: tuple[Key, int] | None = None
+        self._cpu = 0.0
+        """The processor time of its family when `_attempt` was seen first."""
 
     # ------------------------------------------------------------------------------------------------------- its work
 
@@ -140,40 +148,73 @@ class SlotProcess:
 
     # ----------------------------------------------------------------------------------------------------- its limits
 
-    def check(self, now: float, limits_of: Callable[[Key], tuple[float, int]]) -> None:
-        """Enforce limits; call it every tenth of a second or so. `limits_of` gives an attempt's seconds and bytes, 0
-        for none. A task over its time is asked for a dump of its stack, then killed; so is, without a dump, one that
-        was aborted and goes on."""
+    def lasts(self, now: float) -> bool:
+        """Whether what it runs has been running for longer than the pause between looks at families."""
+        reading = self._gauge.read()
+        return reading is not None and now - reading.started / 1e9 > usage.LOOK
+
+    def check(self, now: float, limits_of: Callable[[Key], TaskLimits], used: Usage | None) -> None:
+        """Enforce limits; call it every tenth of a second or so. `limits_of` gives those of an attempt, `used` is what
+        its family uses if somebody has just looked. A task over its time is asked for a dump of its stack, then killed;
+        so is, without a dump, one that was aborted and goes on."""
         reading = self._gauge.read()
         if self._condemned is not None:
             if reading is None or (reading.key, reading.started) != self._condemned:
                 self._condemned, self.doomed = None, ""  # it ended in the last moment
             elif now >= self._kill_at:
-                self.kill()
+                self.doom(self.doomed, self.limit)
             return
         if reading is None:
             return
+        attempt = (reading.key, reading.started)
         if reading.key not in self.held:
-            if self._stray != (reading.key, reading.started):
-                self._stray, self._stray_since = (reading.key, reading.started), now
+            if self._stray != attempt:
+                self._stray, self._stray_since = attempt, now
             elif now - self._stray_since > ABORT_GRACE:
                 self.doom("abort", "")
             return
-        seconds, memory = limits_of(reading.key)
-        if seconds and now - reading.started / 1e9 > seconds:
-            self.doomed, self.limit = "timeout", f"{seconds:g} s"
-            self._condemned, self._kill_at = (reading.key, reading.started), now + DUMP_SECONDS
-            self._child.kill(signal.SIGUSR1)
-        elif memory and (used := limits.resident(self.pid)) > memory * 1.05 + (32 << 20):
-            self.doom("memory", f"{memory / 2**20:.0f} MiB ({used / 2**20:.0f} in use)")
+        limit = limits_of(reading.key)
+        if limit.seconds and now - reading.started / 1e9 > limit.seconds:
+            self._condemn("timeout", f"{limit.seconds:g} s", attempt, now)
+        elif limit.memory and (own := limits.resident(self.pid)) > _beyond(limit.memory):
+            self.doom("memory", _of_memory(limit.memory, own))
+        elif used is not None:
+            self._check_family(limit, used, attempt, now)
+
+    def _check_family(self, limit: TaskLimits, used: Usage, attempt: tuple[Key, int], now: float) -> None:
+        if self._attempt != attempt:
+            self._attempt, self._cpu = attempt, used.cpu
+        count = len(used.others)
+        if limit.cpu and used.cpu - self._cpu > limit.cpu:
+            self._condemn("cpu", f"{limit.cpu:g} s", attempt, now)
+        elif limit.processes and count > limit.processes:
+            self.doom("processes", f"{limit.processes} ({count} ran)")
+        elif limit.memory and count and used.memory + limits.resident(self.pid) > _beyond(limit.memory):
+            own = usage.proportional((self.pid, *used.others))  # what forks share counts once
+            if own > _beyond(limit.memory):
+                self.doom("memory", f"{_of_memory(limit.memory, own)}, with {count} processes that it started")
+
+    def _condemn(self, why: str, limit: str, attempt: tuple[Key, int], now: float) -> None:
+        """It is asked for a dump of its stack, and killed soon after."""
+        self.doomed, self.limit = why, limit
+        self._condemned, self._kill_at = attempt, now + DUMP_SECONDS
+        self._child.kill(signal.SIGUSR1)
 
     def doom(self, why: str, limit: str = "") -> None:
-        """Kill it for a reason that its error will give: memory, protocol or abort."""
+        """Kill it, and all that it started, for a reason that its error will give."""
         self.doomed, self.limit = why, limit
+        self._child.kill(signal.SIGSTOP, group=True)  # so that no more is started meanwhile
+        for _ in range(ROUNDS):
+            others = usage.look([self.pid])[self.pid].others
+            for pid in others:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            if not others:
+                break
         self.kill()
 
     def kill(self) -> None:
-        """Kill it and what it started."""
+        """Kill it and its process group."""
         self._child.kill(signal.SIGKILL, group=True)
 
     def stop(self) -> None:
@@ -255,3 +296,12 @@ class SlotProcess:
         self._child.close()
         for fd in (self.log_fd, self._dump):
             os.close(fd)
+
+
+def _beyond(limit: int) -> float:
+    """Bytes from which on a task has certainly passed its limit, which it is told of by MemoryError before."""
+    return limit * 1.05 + (32 << 20)
+
+
+def _of_memory(limit: int, used: int) -> str:
+    return f"{limit / 2**20:.0f} MiB ({used / 2**20:.0f} in use)"

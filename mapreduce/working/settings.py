@@ -7,6 +7,14 @@ from pathlib import Path
 
 import msgspec
 
+DATA_DIR = "DAF_DATA_DIR"
+"""Environment variable: the folder in which temporary data directories are made."""
+TASK_CPU = 4 * 3600.0
+TASK_PROCESSES = 512
+TASK_FILES = 4096
+"""What one task may take unless somebody said otherwise: seconds of processor time, processes, open files. Much more
+than tasks of a job need, and little enough that one that has gone astray ends before the machine does."""
+
 
 @dataclass(frozen=True)
 class WorkerSettings:
@@ -32,7 +40,11 @@ class WorkerSettings:
         task_seconds: seconds of one task, 0 for no limit; a job may ask for less.
         task_output: bytes that one task may write into the data directory, output and spills; 0 for half of what the
             directory has free at the start.
-        file_size: bytes of one file that a task writes, 0 for no limit.
+        task_cpu: seconds of processor time of one task and of what it starts, 0 for no limit.
+        task_processes: processes that a task may have running besides its own, 0 for no limit.
+        task_files: files that a task may have open at once, 0 for as many as the worker may.
+        file_size: bytes of one file that a task writes; 0 for half of what is free at the start where there is most
+            room, the data directory or the working folder.
         recycle_tasks: a slot's process is replaced after so many tasks, 0 for never.
         recycle_memory: ... and, between tasks, when it holds more anonymous bytes than this, 0 for never.
     """
@@ -54,6 +66,9 @@ class WorkerSettings:
     task_memory: int = 0
     task_seconds: float = 0.0
     task_output: int = 0
+    task_cpu: float = TASK_CPU
+    task_processes: int = TASK_PROCESSES
+    task_files: int = TASK_FILES
     file_size: int = 0
     recycle_tasks: int = 0
     recycle_memory: int = 0
@@ -72,6 +87,18 @@ class WorkerSettings:
         return msgspec.json.decode(text, type=cls, dec_hook=lambda kind, value: kind(value))
 
 
+LIMITS = {
+    "memory": "task_memory",
+    "seconds": "task_seconds",
+    "cpu": "task_cpu",
+    "processes": "task_processes",
+    "files": "task_files",
+    "output": "task_output",
+    "file-size": "file_size",
+}
+"""What people call the limits of a task, and the field of `WorkerSettings` that each is."""
+
+
 class SlotSettings(msgspec.Struct, frozen=True):
     """What a worker tells a slot at its start, as JSON. Sizes are in bytes, 0 for no limit."""
 
@@ -87,6 +114,7 @@ class SlotSettings(msgspec.Struct, frozen=True):
     roots: tuple[str, ...] = ()
     task_memory: int = 0
     task_output: int = 0
+    task_files: int = 0
     file_size: int = 0
 
     def to_json(self) -> str:

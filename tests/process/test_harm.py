@@ -10,8 +10,11 @@ import time
 import pytest
 
 from mapreduce.wire import messages as m
+from mapreduce.working import usage
+from mapreduce.working.nursery import Nursery
+from mapreduce.working.settings import WorkerSettings
 from tests.family import named, slots
-from tests.worker.jobs import Empty, Harm, Letters
+from tests.worker.jobs import Burn, Empty, Harm, Letters
 
 ALL = tuple((index, 1) for index in range(8))
 
@@ -107,6 +110,56 @@ def test_a_file_beyond_the_limit_cannot_be_written(coordinator, worker, tmp_path
     assert (tmp_path / "big").stat().st_size == 1 << 20
 
 
+def test_a_task_that_forks_without_end_is_stopped_with_all_that_it_started(coordinator, worker):
+    worker(task_processes=30, name="bomber")
+    error = harm(coordinator, "bomb")
+    assert (error.kind, error.type) == ("processes", "ProcessLimit")
+    assert "limit of 30 (" in error.message and "--task-processes" in error.message
+    wait_until(lambda: sum(one.alive and title(one.pid) == "daf-slot bomber" for one in usage.processes()) == 1)
+
+
+@pytest.mark.parametrize("how", ["spin", "spinning_child"])
+def test_processor_time_beyond_the_limit_stops_a_task_and_what_it_started(coordinator, worker, how):
+    worker(task_cpu=0.5)
+    error = harm(coordinator, how)
+    assert (error.kind, error.type) == ("cpu", "CpuLimit")
+    assert "0.5 s" in error.message and "--task-cpu" in error.message
+    assert f"do_{how}" in error.traceback
+
+
+def test_processor_time_is_counted_for_each_attempt(coordinator, worker):
+    """A process that has run for longer than the limit runs tasks as before."""
+    worker(task_cpu=1.2)
+    coordinator.welcome()
+    coordinator.plan(Burn([0.5] * 4))
+    coordinator.send(m.Assign(1, 0, 1, tuple((index, 1) for index in range(4))))
+    assert len(coordinator.results(4, timeout=60)) == 4
+
+
+def test_memory_of_what_a_task_started_counts_as_its_own(coordinator, worker):
+    worker(task_memory=256 << 20)
+    error = harm(coordinator, "hoard", size=100 << 20)
+    assert (error.kind, error.type) == ("memory", "MemoryLimit")
+    assert "with 4 processes that it started" in error.message
+
+
+def test_files_left_open_fail_their_own_task_only(coordinator, worker):
+    worker(task_files=200)
+    error = harm(coordinator, "open")
+    assert (error.kind, error.type) == ("exception", "OSError")
+    assert "200 files open at once (--task-files" in error.traceback
+    assert "do_open" in error.traceback
+
+
+def test_limits_hold_unless_said_otherwise(coordinator, tmp_path):
+    settings = WorkerSettings(connect=coordinator.endpoint, data_dir=tmp_path / "data")
+    assert (settings.task_cpu, settings.task_processes, settings.task_files) == (4 * 3600.0, 512, 4096)
+    nursery = Nursery(settings)
+    assert nursery._slot_settings.file_size >= 1 << 30
+    assert nursery._slot_settings.task_files == 4096
+    nursery.close()
+
+
 @pytest.mark.parametrize("slots", [1, 2])
 def test_ten_gigabytes_of_output_are_refused_before_they_fill_the_disk(coordinator, worker, tmp_path, slots):
     worker(slots=slots, task_output=300 << 20)
@@ -117,9 +170,6 @@ def test_ten_gigabytes_of_output_are_refused_before_they_fill_the_disk(coordinat
 
 
 def test_unless_said_otherwise_one_task_gets_half_of_the_disk(worker, coordinator, tmp_path):
-    from mapreduce.working.nursery import Nursery
-    from mapreduce.working.settings import WorkerSettings
-
     nursery = Nursery(WorkerSettings(connect=coordinator.endpoint, data_dir=tmp_path / "data"))
     free = shutil.disk_usage(tmp_path).free
     assert abs(nursery._slot_settings.task_output - free // 2) < free // 4
@@ -230,6 +280,14 @@ def test_a_slot_is_replaced_after_so_many_tasks(coordinator, worker):
         wait_until(lambda: len(slots(process.pid)) == 1)
         seen.update(slots(process.pid))
     assert len(seen) >= 4
+
+
+def title(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/cmdline") as file:
+            return file.read().rstrip("\0 ")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def alive(pid: int) -> bool:

@@ -105,6 +105,22 @@ class Naps(Job):
 
 
 @dataclass
+class Burn(Job):
+    """Each split is how much processor time its task takes, in seconds."""
+
+    seconds: list[float]
+
+    def splits(self):
+        return self.seconds
+
+    def map(self, split, ctx):
+        end = time.thread_time() + split
+        while time.thread_time() < end:
+            pass
+        yield split, split
+
+
+@dataclass
 class Steps(Job):
     """One task that says how far it is."""
 
@@ -141,6 +157,10 @@ class Arrays(Job):
 
     def finish(self, results, ctx):
         return dict(results)
+
+
+LEFT: list[Any] = []
+"""What tasks leave in their process."""
 
 
 @dataclass
@@ -207,6 +227,33 @@ class Harm(Job):
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
         print("child", child.pid, flush=True)
         os._exit(1)
+
+    def do_bomb(self) -> None:
+        """More and more processes, that leave its group, and whose parents are gone."""
+        for _ in range(1000):
+            if not os.fork():
+                os.setsid()
+                if not os.fork():
+                    time.sleep(60)
+                os._exit(0)
+            time.sleep(0.01)
+        time.sleep(60)
+
+    def do_spin(self) -> None:
+        while True:
+            pass
+
+    def do_spinning_child(self) -> None:
+        subprocess.run([sys.executable, "-c", "while True: pass"], check=True)
+
+    def do_hoard(self) -> None:
+        """Children that together take more than one task may."""
+        code = f"import time; held = b'x' * {self.size}; time.sleep(60)"
+        for child in [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]:
+            child.wait()
+
+    def do_open(self) -> None:
+        LEFT.extend(open(os.devnull) for _ in range(100_000))
 
     def do_threads(self) -> None:
         for daemon in (True, False):
