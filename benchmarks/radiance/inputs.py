@@ -3,6 +3,7 @@ of the user's (`DAF_BENCH_CAPTURE=folder`); and a field trained on it."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -25,15 +26,17 @@ def capture(params: dict[str, Any], folder: Path) -> str:
 
 
 def trained(params: dict[str, Any], folder: Path) -> dict[str, str]:
-    """A capture and the field that a preset makes of it; returns the paths of both."""
+    """A capture and the field that a preset makes of it; returns the paths of both. A field is kept under the settings
+    that made it, so that one of a preset's earlier settings is not taken for today's."""
     from nerf_plugin.datasets import load
     from nerf_plugin.training import PRESETS
     from nerf_plugin.training.local import train
 
     path = capture(params, folder)
-    field = folder / f"{Path(path).name}-{params['preset']}-{params['effort']}.daf"
+    settings = replace(PRESETS[params["preset"]].scaled(params["effort"]), seed=SEED)
+    kind = hashlib.sha256(repr((path, settings)).encode()).hexdigest()[:12]
+    field = folder / f"{Path(path).name}-{params['preset']}-{kind}.daf"
     if not field.exists():
-        settings = replace(PRESETS[params["preset"]].scaled(params["effort"]), seed=SEED)
         temporary = field.with_suffix(".tmp")
         train(load(path, "train"), settings).save(temporary)
         temporary.rename(field)
