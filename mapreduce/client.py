@@ -47,6 +47,9 @@ ENDED = frozenset(("done", "failed", "cancelled"))
 RESEND = 2.0
 """Seconds without an answer after which a request is sent again, and a watch is renewed."""
 
+CHECK = 0.2
+"""Seconds of waiting between calls of `check`."""
+
 
 class Client:
     """A connection to the coordinator at `endpoint` (tcp://HOST:PORT or ipc:///path).
@@ -57,6 +60,7 @@ class Client:
         owner: under whose name jobs are submitted; a coordinator with keys takes the name of the client's key.
         keys: this client's keys, or where they are (see `mapreduce.keys`); None: what the variable DAF_KEYS says, "":
             none. With keys the connection is encrypted, and only the coordinator whose key is there is spoken to.
+        check: called several times a second while an answer is awaited; what it raises ends the wait.
 
     Raises:
         Insecure, BadInput: the keys cannot be used.
@@ -66,8 +70,15 @@ class Client:
     """
 
     def __init__(
-        self, endpoint: str, *, patience: float = 10.0, owner: str = "", keys: Keys | str | Path | None = None
+        self,
+        endpoint: str,
+        *,
+        patience: float = 10.0,
+        owner: str = "",
+        keys: Keys | str | Path | None = None,
+        check: Callable[[], None] | None = None,
     ):
+        self._check = check
         self.keys = chosen(keys, "client")
         self._curve = self.keys.connect() if self.keys is not None else None
         self.endpoint = endpoint
@@ -313,7 +324,7 @@ class Client:
         """One message, or None after `seconds`. Updates of watched jobs are put by as well."""
         if self._socket is None:
             raise RuntimeError("this Client is closed")
-        if not self._socket.poll(max(0, int(seconds * 1000) + 1)):
+        if not self._ready(seconds):
             return None
         frames = sockets.receive(self._socket)
         if frames is None:
@@ -326,6 +337,17 @@ class Client:
         if isinstance(message, m.Update) and message.job in self._watched:
             self._watched[message.job].append(message)
         return message
+
+    def _ready(self, seconds: float) -> bool:
+        """Whether a message comes within so many seconds; meanwhile `check` is called now and then."""
+        assert self._socket is not None
+        if self._check is not None:
+            while seconds > CHECK:
+                if self._socket.poll(int(CHECK * 1000)):
+                    return True
+                self._check()
+                seconds -= CHECK
+        return bool(self._socket.poll(max(0, int(seconds * 1000) + 1)))
 
     def _unreachable(self) -> Unreachable:
         text = (

@@ -31,6 +31,13 @@ QUICK = 1.0
 QUICK_DEATHS = 8
 """So many quick deaths of one member in a row, and the crew gives up: it would never get to work. One that lived longer
 has worked, and is started again however often it is killed."""
+QUICK_ERRORS = 2
+"""So many times in a row may a member end quickly by itself, with an error of its own and not by a signal: a third try
+would end the same."""
+LOG_KEPT, LOG_MOST = 1 << 18, 1 << 20
+"""A log of more bytes than the second is cut to its last ones, as many as the first."""
+LOOK = 10.0
+"""Seconds between looks at the logs."""
 PATIENCE = 3.0
 """Seconds that a process has for leaving before it is killed."""
 
@@ -47,6 +54,7 @@ class Member:
     started: float = 0.0
     start_at: float = 0.0
     quick_deaths: int = 0
+    quick_errors: int = 0
     signals: tuple[int, ...] = (signal.SIGTERM,)
 
 
@@ -74,6 +82,7 @@ class Crew:
     _slots: tuple[Child, Zygote] | None = None
     _preload: tuple[str, ...] = ()
     _told: tuple[str, ...] = ()
+    _trimmed: float = 0.0
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -233,7 +242,8 @@ class Crew:
         slots = self._slots[0].pidfd if self._slots is not None else -1
         for pidfd in filter(lambda fd: fd >= 0, (*running, slots)):
             poll.register(pidfd, select.POLLIN)
-        for fd, _ in poll.poll(None if len(running) == len(self._members) else 100):
+        self._trim(time.monotonic())
+        for fd, _ in poll.poll(1000 * LOOK if len(running) == len(self._members) else 100):
             if fd == self._wake_read:
                 os.read(fd, 4096)
             elif fd == slots:
@@ -241,6 +251,14 @@ class Crew:
                 self._preload = ()  # it may have died of what it loaded
             else:
                 self._died(running[fd])
+
+    def _trim(self, now: float) -> None:
+        """Keep the logs short: they lie where the blobs do, in memory as a rule."""
+        if now - self._trimmed < LOOK:
+            return
+        self._trimmed = now
+        for log in (self.folder / "zygote.log", *(member.log for member in self._members)):
+            trim(log)
 
     def _died(self, member: Member) -> None:
         assert member.process is not None
@@ -252,15 +270,18 @@ class Crew:
         self.deaths += 1
         what = f"the {member.name} of the local engine keeps ending (exit code {code})"
         # 2, 6, 9, 10 are what our own errors end with: another try would end the same.
-        self._count(member, member.started, what, member.log, hopeless=code in (2, 6, 9, 10))
+        self._count(member, member.started, what, member.log, hopeless=code in (2, 6, 9, 10), error=code > 0)
 
-    def _count(self, member: Member, started: float, what: str, log: Path, *, hopeless: bool = False) -> None:
+    def _count(
+        self, member: Member, started: float, what: str, log: Path, *, hopeless: bool = False, error: bool = False
+    ) -> None:
         """A member ended, or could not be started: try again at once, after a pause, or never."""
         now = time.monotonic()
         quick = now - started < QUICK
         member.quick_deaths = member.quick_deaths + 1 if quick else 0
-        member.start_at = now + (QUICK if quick else 0.0)
-        if member.quick_deaths >= QUICK_DEATHS or hopeless:
+        member.quick_errors = member.quick_errors + 1 if quick and error else 0
+        member.start_at = now + (QUICK if quick and not error else 0.0)
+        if member.quick_deaths >= QUICK_DEATHS or member.quick_errors >= QUICK_ERRORS or hopeless:
             self.failure = f"{what}:\n{_tail(log)}"
 
     def _end(self, members: list[Member]) -> None:
@@ -285,3 +306,18 @@ def _tail(path: Path) -> str:
         return path.read_bytes()[-4000:].decode("utf-8", "replace").strip()
     except OSError:
         return "(it left no log)"
+
+
+def trim(log: Path) -> None:
+    """Cut a log that has grown too long to its last bytes. Whoever writes it appends, and need not know."""
+    try:
+        with open(log, "r+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            if size > LOG_MOST:
+                file.seek(size - LOG_KEPT)
+                kept = file.read(LOG_KEPT).partition(b"\n")[2]
+                file.seek(0)
+                file.write(b"(earlier lines were cut)\n" + kept)
+                file.truncate()
+    except FileNotFoundError:
+        return

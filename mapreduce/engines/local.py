@@ -118,7 +118,7 @@ class LocalEngine:
         from ..client import Client
         from .cluster import follow
 
-        with Client(self.endpoint, patience=START, keys="") as client:
+        with Client(self.endpoint, patience=START, keys="", check=crew.check) as client:
             try:
                 if not self._kept:
                     return follow(
