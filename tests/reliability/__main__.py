@@ -151,20 +151,30 @@ def main() -> int:
     return 0
 
 
+def together(lines: list[str], fresh: list[str]) -> list[str]:
+    """The lines of a table with these in place of those that begin alike; all where the first of those was, since they
+    refer to one another."""
+    names = {line.split(" | ")[0] for line in fresh}
+    stale = [number for number, line in enumerate(lines) if line.split(" | ")[0] in names]
+    place = stale[0] if stale else len(lines)
+    kept = [line for number, line in enumerate(lines) if number not in stale]
+    return kept[:place] + fresh + kept[place:]
+
+
 def write(rows: list[Row], keep: bool) -> None:
     """Put the rows into the page's table, between its marks; with `keep` those that it has besides stay."""
     text = PAGE.read_text()
     before, rest = text.split(BEGIN)
     old, after = rest.split(END)
-    lines = {line.split(" | ")[0]: line for line in old.splitlines() if keep and line.startswith("| ")}
-    lines.pop("| what", None)
+    lines = [line for line in old.splitlines() if keep and line.startswith("| ") and not line.startswith("| what ")]
     said = f"{time.strftime('%Y-%m-%d')}, load {os.getloadavg()[2]:.0f}"
-    lines |= {f"| {what}": f"| {what} | {figure} | {said} | `{command}` |" for what, figure, command in rows}
+    fresh = [f"| {what} | {figure} | {said} | `{command}` |" for what, figure, command in rows]
+    lines = together(lines, fresh)
     had = len(os.sched_getaffinity(0))
     some = f" (of which this run had {had})" if had != os.cpu_count() else ""
     machine = f"{os.cpu_count()} cores{some}, Python {platform.python_version()}"
     head = f"\n\nMeasured with {machine}; the load is the mean over the 15 minutes before.\n\n"
-    table = "\n".join(["| what | figure | when | again |", "|---|---|---|---|", *lines.values()])
+    table = "\n".join(["| what | figure | when | again |", "|---|---|---|---|", *lines])
     PAGE.write_text(f"{before}{BEGIN}{head}{table}\n\n{END}{after}")
     print(f"written to {PAGE}")
 
