@@ -36,7 +36,8 @@ class Allowance:
                 raise OutputTooLarge(
                     f"this task has written more than {self.limit} bytes of output and spills, which is all that one "
                     "may here (half of what the data directory had free when the worker started, unless --task-output "
-                    "of daf-worker says how much): make its split smaller, combine what it yields, or give it more room"
+                    "of daf-worker, or --limit output=... of daf run, says how much): make its split smaller, combine "
+                    "what it yields, or give it more room"
                 )
 
     @contextmanager

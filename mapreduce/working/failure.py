@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from ..blobs import BlobLost, BlobWrong
-from ..errors import BadInput
+from ..errors import BadInput, DafError
 from ..wire.messages import Error
 from ..wire.typed import clip
 from .settings import DATA_DIR
@@ -58,10 +58,13 @@ def of_exception(error: BaseException, *, worker: str = "", text: str = "", peak
 
 
 def user_traceback(error: BaseException) -> str:
-    """The traceback from the first frame outside this package on; all of it when there is none."""
+    """The traceback from the first frame outside this package on. Where there is none: all of it, or nothing for an
+    error that this package raises for people to read."""
     first: TracebackType | None = error.__traceback__
     while first is not None and first.tb_frame.f_code.co_filename.startswith(_OWN):
         first = first.tb_next
+    if first is None and isinstance(error, DafError):
+        return ""
     shown = error.with_traceback(first) if first is not None else error
     try:
         lines = traceback.format_exception(shown, limit=-40)
@@ -116,8 +119,8 @@ def _numbers(error: BaseException) -> set[int]:
 def of_death(
     status: int, *, why: str = "", peak: int, dump: str, log: str, worker: str, text: str, limit: str = ""
 ) -> Error:
-    """The Error for an attempt whose process died. `status` is as `os.wait4` gives it; `why` is "timeout", "memory"
-    or "protocol" when the worker killed it, `limit` then says which."""
+    """The Error for an attempt whose process died. `status` is as `os.wait4` gives it; `why` is one of `_LIMITS`,
+    or "protocol", when the worker killed it; `limit` then says which."""
     killed = -status if status < 0 else None
     name = _signal_name(killed) if killed else ""
     if why in _LIMITS:
@@ -161,19 +164,20 @@ def _user_dump(dump: str) -> str:
 
 
 def _is_own(line: str) -> bool:
-    return line.startswith(f'  File "{_OWN}') or "<frozen runpy>" in line
+    return line.startswith((f'  File "{_OWN}', "Extension modules:")) or "<frozen runpy>" in line
 
 
 def _message(error: BaseException) -> str:
     try:
-        return str(error)
+        return str(error) or ("no memory was left" if isinstance(error, MemoryError) else "")
     except Exception as trouble:
         return f"(its text cannot be shown: {type(trouble).__name__})"
 
 
 def _type_name(error: BaseException) -> str:
     kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    own = kind.__module__ == "builtins" or issubclass(kind, DafError)
+    return kind.__qualname__ if own else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _signal_name(number: int | None) -> str:

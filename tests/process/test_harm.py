@@ -164,7 +164,7 @@ def test_limits_hold_unless_said_otherwise(coordinator, tmp_path):
 def test_ten_gigabytes_of_output_are_refused_before_they_fill_the_disk(coordinator, worker, tmp_path, slots):
     worker(slots=slots, task_output=300 << 20)
     error = harm(coordinator, "yield", size=10 << 30)
-    assert (error.kind, error.type) == ("exception", "mapreduce.allowance.OutputTooLarge")
+    assert (error.kind, error.type) == ("exception", "OutputTooLarge")
     assert "more than 314572800 bytes" in error.message and "--task-output" in error.message
     wait_until(lambda: used(tmp_path / "data") < 32 << 20)
 
