@@ -220,10 +220,14 @@ def unpack(packed: np.ndarray) -> np.ndarray:
     row[0] = float(packed[0]) * 2.0 ** (int(packed[4]) - 6)
     for lane in COLORS:
         row[lane] = float(packed[lane]) * 2.0 ** (int(packed[8]) - 6)
-    code = int(packed[12]) + 128
-    row[4] = code * 2.0**-17 if code < 8 else (1 + code % 8 / 8) * 2.0 ** (code // 8 - 15)
+    row[4] = short_float(int(packed[12]) + 128)
     row[8] = 1
     return row
+
+
+def short_float(code: int) -> float:
+    """What eight bits of `kernels.update.short_float` stand for."""
+    return code * 2.0**-17 if code < 8 else (1 + code % 8 / 8) * 2.0 ** (code // 8 - 15)
 
 
 def merge(grid: Any, brick: int, count: int, packets: list[dict[str, np.ndarray]]) -> np.ndarray:
@@ -231,11 +235,14 @@ def merge(grid: Any, brick: int, count: int, packets: list[dict[str, np.ndarray]
     total = np.zeros((count, 16), np.float32)
     for packet in packets:
         rows = iter(packet["packed"].reshape(-1, 16))
+        weights = iter(packet["trilinear"].tolist())
         for offset, word in enumerate(packet["touched"].tolist()):
             base = int(grid.first[brick + offset]) - int(grid.first[brick])
             for bit in range(64):
                 if word >> bit & 1:
-                    total[base + bit] += unpack(next(rows)).astype(np.float32)
+                    row = unpack(next(rows))
+                    row[8] = short_float(next(weights)) if len(packet["trilinear"]) else 1
+                    total[base + bit] += row.astype(np.float32)
     return total
 
 

@@ -8,8 +8,9 @@ says which of the brick's rows were touched, and 16 bytes for each of those:
 Lanes are where they are in a row. Density is the whole number times 2^(e - 6), colours theirs times 2^(f - 6), with the
 exponents of the row's largest, so that a number has seven bits (error at most 2^-8 of the largest, far below the noise
 of a ray batch); w is the rendering weight as a float of eight bits, five of exponent and three of fraction. A quarter
-of the bytes that float32 would take, and no row numbers. Reducers add the packets in map order, in float32: the order
-is fixed by the job, so the bits do not depend on who computed what when.
+of the bytes that float32 would take, and no row numbers. Where densities are smoothed, there is one byte more a row,
+the trilinear weight as such a float (never 0, for the row was touched). Reducers add the packets in map order, in
+float32: the order is fixed by the job, so the bits do not depend on who computed what when.
 
 The optimiser is RMSprop with one second moment for a voxel's density and one for its colour. Their roots are kept in
 the two spare lanes 4 and 8 of the row itself: the state costs no memory and no traffic of its own, and as halves the
@@ -32,7 +33,6 @@ from nerf_plugin.kernels.simd import (
     lowest,
     popcount,
     power,
-    vadd,
     vfma,
     vfmas,
     vload,
@@ -80,12 +80,12 @@ def long_float(code):
 
 
 @kernel
-def pack(grads, touched, first, start, stop, words, packed):
+def pack(grads, touched, first, start, stop, words, packed, trilinear):
     """Moves the rows of bricks start..stop that have a gradient (a positive lane 8: trilinear weight) out of `grads`
     (N*16,) float32, leaving zeros there and in `touched`, (B,) uint64, whose bits say where to look.
 
     words: (stop - start,) uint64, which rows of each brick are packed. packed: (n*16,) int8, n as `count_touched` says.
-    Returns how many rows are packed.
+    trilinear: (n,) uint8, lane 8 of each, or (0,) where it is not wanted. Returns how many rows are packed.
     """
     colors, density, zero = vload(COLORS, 0), vload(DENSITY, 0), vset(np.float32(0.0))
     n = 0
@@ -107,6 +107,8 @@ def pack(grads, touched, first, start, stop, words, packed):
             packed[n * 16 + 4] = e
             packed[n * 16 + 8] = c
             packed[n * 16 + 12] = weight - 128
+            if len(trilinear):
+                trilinear[n] = max(1, short_float(grads[o + 8]))
             vstore(grads, o, zero)
             n += 1
         touched[b] = 0
@@ -115,8 +117,9 @@ def pack(grads, touched, first, start, stop, words, packed):
 
 
 @kernel
-def merge(total, first, start, words, packed):
-    """Adds a packet to `total` (M*16,) float32, whose first row is that of brick `start`. Lane 8 counts packets."""
+def merge(total, first, start, words, packed, trilinear):
+    """Adds a packet to `total` (M*16,) float32, whose first row is that of brick `start`. Lane 8 adds up trilinear
+    weights, or without them (an empty array) counts packets."""
     weights = np.empty(256, np.float32)
     for code in range(256):
         weights[code] = long_float(code)
@@ -130,7 +133,8 @@ def merge(total, first, start, words, packed):
             word &= word - np.uint64(1)
             e, c = np.int64(packed[n * 16 + 4]), np.int64(packed[n * 16 + 8])
             scale = vfmas(density, power(e - 6), vmul(colors, vset(power(c - 6))))
-            sum = vfmas(weigh, weights[np.int64(packed[n * 16 + 12]) + 128], vadd(vload(total, o), once))
+            sum = vfmas(weigh, weights[np.int64(packed[n * 16 + 12]) + 128], vload(total, o))
+            sum = vfmas(once, weights[trilinear[n]] if len(trilinear) else np.float32(1.0), sum)
             vstore(total, o, vfma(bload(packed, n * 16), scale, sum))
             n += 1
 

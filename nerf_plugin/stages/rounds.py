@@ -165,7 +165,7 @@ class TrainingTasks:
             shards[task] = _shard(ctx.shared["views"], task, count)
         shard = shards[task]
         scratch = ctx.cached("scratch", Scratch)
-        rows = ctx.cached("rows", lambda: scratch.join(ranges_of(ctx, "rows"), grid.rows), scope="stage")
+        rows = self.rows(ctx, grid)
         outside = None
         if settings.shells or settings.exposure:
             outside = ctx.cached("outside", partial(outside_of, ctx, "rows"), scope="stage")
@@ -190,10 +190,20 @@ class TrainingTasks:
             yield part, outside.step(settings, now, state, packets)
             return
         _, grid = self.grid(ctx, "grid", now.level)
-        [(_, rows)] = ctx.shared["rows"].partition(part)
+        rows = self.rows(ctx, grid)
         new = reduce_task(settings, now, grid, part, rows, list(packets), ctx.cached("scratch", Scratch))
         ctx.count(TRAFFIC[0], new.nbytes)
         yield part, new
+
+    def rows(self, ctx: Context, grid: Grid) -> np.ndarray:
+        """(N, 16) float16: all rows that a round begins with, joined once a round by each process that has tasks of
+        it."""
+        from nerf_plugin.training import Scratch
+
+        scratch = ctx.cached("scratch", Scratch)
+        return ctx.cached(  # type: ignore[no-any-return]
+            "rows", lambda: scratch.join(ranges_of(ctx, "rows"), grid.rows), scope="stage"
+        )
 
     def round_of(self, ctx: Context) -> tuple[int, int]:
         """(round, number of photos) of the stage at hand."""

@@ -45,8 +45,8 @@ def train_views(settings: Settings, views: Sequence[Mapping[str, Any]], bounds: 
             map_task(settings, now, task, box, grid, rows, views, scratch, outside) for task in range(settings.tasks)
         ]
         rows = np.concatenate([
-            reduce_task(settings, now, grid, part, rows[start:stop], [packets[part] for packets, _ in outputs], scratch)
-            for part, (_, _, start, stop) in enumerate(grid.ranges(settings.parts))
+            reduce_task(settings, now, grid, part, rows, [packets[part] for packets, _ in outputs], scratch)
+            for part in range(settings.parts)
         ])  # fmt: skip
         if outside is not None:
             outside = outer.step(settings, now, outside, [packets[-1] for packets, _ in outputs])

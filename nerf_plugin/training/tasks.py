@@ -1,7 +1,7 @@
 """A round of training as map and reduce.
 
 map_task     rays of some views -> packed gradients, one packet per range of rows
-reduce_task  the packets of one range, in map order, and its rows -> its new rows
+reduce_task  the packets of one range, in map order, and all rows -> the range's new rows
 
 Both are pure functions of plain data. Every round takes one optimiser step on the sum over all of its rays, so results
 are those of plain large-batch gradient descent: they depend on neither the number of workers nor that of map tasks
@@ -34,7 +34,8 @@ KEPT = 128 << 20
 since the ranges of rows are mapped just then."""
 
 Packet = dict[str, np.ndarray]
-"""Gradients of one range of bricks (see `kernels.update`): touched (bricks,) uint64, packed (n*16,) int8."""
+"""Gradients of one range of bricks (see `kernels.update`): touched (bricks,) uint64, packed (n*16,) int8, and trilinear
+(n,) uint8 where densities are smoothed, else (0,)."""
 
 
 class Scratch:
@@ -131,7 +132,7 @@ def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, gr
 
     box: (2, 3) world box that the run began with. rows: (N, 16) float16. views: what `prepare_view` returned for each
     photo; only those of this task are touched. Returns packets and figures: for each of `settings.parts` ranges
-    {touched: (bricks,) uint64, packed: (n*16,) int8} and {rays, alive, steps, loss}; loss: sum of squared errors. Given
+    a Packet, and {rays, alive, steps, loss}; loss: sum of squared errors. Given
     a state of `training.outside`, there is one packet more, its.
     """
     scratch = scratch or Scratch()
@@ -152,15 +153,13 @@ def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, gr
         density(settings, box) * grid.voxel * settings.step, shift(settings), settings.alpha_weight,
         settings.point_weight, plan.distortion, settings.stop, True, out, scratch.work, scratch.corner,
     )  # fmt: skip
-    if plan.smooth:
-        smooth(rows.view(np.uint16).reshape(-1), grads, touched, grid.table, grid.shape, grid.first, grid.present,
-               grid.places, plan.smooth)  # fmt: skip
     packets = []
     for start, stop, _, _ in grid.ranges(settings.parts):
         words = np.empty(stop - start, np.uint64)
-        packed = np.empty(update.count_touched(touched, start, stop) * 16, np.int8)
-        n = update.pack(grads, touched, grid.first, start, stop, words, packed)
-        packets.append({"touched": words, "packed": packed[: n * 16]})
+        most = update.count_touched(touched, start, stop)
+        packed, trilinear = np.empty(most * 16, np.int8), np.empty(most if plan.smooth else 0, np.uint8)
+        n = update.pack(grads, touched, grid.first, start, stop, words, packed, trilinear)
+        packets.append({"touched": words, "packed": packed[: n * 16], "trilinear": trilinear[:n]})
     scratch.clean()
     if outside is not None:
         packets.append(outer.packet(settings, plan, outside, spans, rays, grid.lo, grid.voxel, pull, out, photo))
@@ -171,17 +170,21 @@ def reduce_task(settings: Settings, plan: RoundPlan, grid: Grid, part: int, rows
                 packets: Sequence[Mapping[str, np.ndarray]], scratch: Scratch | None = None) -> np.ndarray:  # fmt: skip
     """One optimiser step of a range of rows.
 
-    part: number of the range, of `grid.ranges(settings.parts)`. rows: (n, 16) float16, the range. packets: those of the
-    range, in map order. Returns the new (n, 16) float16.
+    part: number of the range, of `grid.ranges(settings.parts)`. rows: (N, 16) float16, all rows. packets: those of the
+    range, in map order. Returns the range's new rows, (n, 16) float16.
     """
-    brick = grid.ranges(settings.parts)[part][0]
+    brick, end, start, stop = grid.ranges(settings.parts)[part]
     scratch = scratch or Scratch()
-    total = scratch.gradients(len(rows))
+    total = scratch.gradients(stop - start)
     for packet in packets:
-        update.merge(total, grid.first, brick, packet["touched"], packet["packed"])
-    new = np.empty(rows.shape, np.float16)
+        update.merge(total, grid.first, brick, packet["touched"], packet["packed"], packet["trilinear"])
+    halves = rows.view(np.uint16)
+    if plan.smooth:
+        smooth(halves.reshape(-1), total, brick, end, grid.table, grid.shape, grid.first, grid.present, grid.places,
+               plan.smooth)  # fmt: skip
+    new = np.empty((stop - start, 16), np.float16)
     update.step(
-        rows.view(np.uint16).reshape(-1), total, plan.rate_sigma, plan.rate_color, plan.rate_sh, settings.beta,
+        halves[start:stop].reshape(-1), total, plan.rate_sigma, plan.rate_color, plan.rate_sh, settings.beta,
         new.view(np.uint16).reshape(-1),
     )  # fmt: skip
     scratch.clean()
