@@ -21,7 +21,7 @@ from __future__ import annotations
 import numpy as np
 
 from nerf_plugin.kernels import kernel
-from nerf_plugin.kernels.simd import hload, lowest, popcount, vadd, vset, vstore, vsub
+from nerf_plugin.kernels.simd import hload, lowest, popcount, vstore
 
 
 @kernel
@@ -34,7 +34,7 @@ def smooth(rows, grads, start, stop, table, bricks, first, present, places, stre
     f, one = np.float32, np.uint64(1)
     s1 = bricks[2] + 1
     s0 = s1 * (bricks[1] + 1)
-    pull = np.zeros(16, np.float32)
+    lanes, own = np.zeros(16, np.float32), np.zeros(64, np.float32)
     beside = np.empty(6, np.int64)
     for b in range(start, stop):
         place = places[b]
@@ -46,27 +46,34 @@ def smooth(rows, grads, start, stop, table, bricks, first, present, places, stre
         beside[3] = table[at + s1]
         beside[4] = table[at - 1] if z > 0 else -1
         beside[5] = table[at + 1]
-        left, row = present[b], np.int64(first[b])
-        o = (row - np.int64(first[start])) * 16
+        here, row = present[b], np.int64(first[b]) * 16
+        left = here
+        while left != np.uint64(0):  # each density of the brick is widened once, not for each neighbour
+            vstore(lanes, 0, hload(rows, row))
+            own[np.int64(lowest(left))] = lanes[0]
+            left &= left - one
+            row += 16
+        left, o = here, (np.int64(first[b]) - np.int64(first[start])) * 16
         while left != np.uint64(0):
             bit = np.int64(lowest(left))
             left &= left - one
             if grads[o + 8] > f(0.0):
-                own, sum = hload(rows, row * 16), vset(f(0.0))
+                value, pull = own[bit], f(0.0)
                 for side in range(6):
                     shift, move = 4 - 2 * (side >> 1), 2 * (side & 1) - 1
-                    number, other = bit + (move << shift), b
-                    if ((bit >> shift) & 3) + (side & 1) in (0, 4):  # the neighbour is in the next brick
-                        number -= (4 * move) << shift
-                        other = beside[side]
-                        if other < 0:
-                            continue
-                    there = present[other]
-                    if (there >> np.uint64(number)) & one == np.uint64(0):
+                    number = bit + (move << shift)
+                    if ((bit >> shift) & 3) + (side & 1) not in (0, 4):
+                        if (here >> np.uint64(number)) & one != np.uint64(0):
+                            pull += value - own[number]
                         continue
-                    below = there & ((one << np.uint64(number)) - one)
-                    sum = vadd(sum, vsub(own, hload(rows, (np.int64(first[other]) + popcount(below)) * 16)))
-                vstore(pull, 0, sum)
-                grads[o] += f(strength) * grads[o + 8] * pull[0]
-            row += 1
+                    other = beside[side]  # the neighbour is in the next brick
+                    if other < 0:
+                        continue
+                    number -= (4 * move) << shift
+                    there = present[other]
+                    if (there >> np.uint64(number)) & one != np.uint64(0):
+                        below = there & ((one << np.uint64(number)) - one)
+                        vstore(lanes, 0, hload(rows, (np.int64(first[other]) + popcount(below)) * 16))
+                        pull += value - lanes[0]
+                grads[o] += f(strength) * grads[o + 8] * pull
             o += 16
