@@ -93,6 +93,11 @@ class Field:
         view.flags.writeable = False
         return view
 
+    def within(self, box: np.ndarray) -> Field:
+        """The part of the field in `box`, (2, 3) world, cut at whole cells; without surroundings."""
+        grid, rows = self.grid.within(np.asarray(box, np.float64))
+        return Field(grid, self._rows[rows], self.density, self.shift)
+
     def _bits(self) -> np.ndarray:
         """(N*16,) uint16: `rows` as kernels take them."""
         return self._rows.view(np.uint16).reshape(-1)

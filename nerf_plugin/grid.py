@@ -118,6 +118,23 @@ class Grid:
             dense.reshape(x, y, z, 4, 4, 4).transpose(0, 3, 1, 4, 2, 5).reshape(4 * x, 4 * y, 4 * z)
         )
 
+    def within(self, box: np.ndarray) -> tuple[Grid, np.ndarray]:
+        """The part of the grid whose cells have their centres in `box`, (2, 3) world, on the same lattice; and (rows,)
+        bool, which rows of this grid are its rows, in the same order."""
+        cells = self.alive()
+        for axis in range(3):
+            middle = self.lo[axis] + (np.arange(cells.shape[axis]) + 0.5) * self.voxel
+            beyond = (middle < box[0][axis]) | (middle > box[1][axis])
+            cells[(slice(None),) * axis + (beyond,)] = False
+        part = Grid.from_cells(cells, self.lo, self.voxel, self.lo, self.voxel, self.bricks)
+        kept = np.zeros(len(self.places), np.uint64)
+        kept[np.searchsorted(self.places, part.places)] = part.present
+        old, new = (
+            np.unpackbits(bits.view(np.uint8).reshape(-1, 8), axis=1, bitorder="little").astype(bool)
+            for bits in (self.present, kept)
+        )
+        return part, new[old]
+
     def ranges(self, parts: int) -> list[tuple[int, int, int, int]]:
         """Cut into `parts` ranges of bricks with about the same number of rows: (brick, brick end, row, row end).
 

@@ -167,6 +167,10 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, AvatarOptions, Job):
             )
         return bounds
 
+    def subject_box(self) -> Any:
+        """(2, 3) world, or None where masks say what the subject is."""
+        return self.capture.subject
+
     # ---------------------------------------------------------------------------------------------------- the stages
 
     def next_stage(self, history: History) -> Stage | None:

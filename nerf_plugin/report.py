@@ -35,6 +35,10 @@ system-ui;fill:var(--dim)}polyline{fill:none;stroke:var(--mark);stroke-width:2} 
 """
 
 
+POOR, WORSE = 18.0, 6.0
+"""dB of a mesh without masks, and how far behind the field, from which on the report warns."""
+
+
 def _float_image(image: np.ndarray) -> np.ndarray:
     image = np.asarray(image)
     return image.astype(np.float64) / 255 if image.dtype == np.uint8 else np.clip(image.astype(np.float64), 0, 1)
@@ -43,26 +47,39 @@ def _float_image(image: np.ndarray) -> np.ndarray:
 def compare_views(views: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Figures of held-out views.
 
-    Each view: name; photo, render and perhaps mesh: (H,W,3) uint8 or floats in 0..1, on the same background. Returns
-    for each {name, psnr, ssim} and {mesh_psnr, mesh_ssim} where there is a mesh; dB of values rounded to 8 bits.
+    Each view: name; photo, render and perhaps mesh: (H,W,3) uint8 or floats in 0..1, on the same background. Where the
+    photo shows surroundings that the mesh has not, also cut: the photo of the subject alone, and subject: the field's
+    render of it. Returns for each {name, psnr, ssim}, {mesh_psnr, mesh_ssim} where there is a mesh and {subject_psnr,
+    subject_ssim} where there is a subject, the last two against the cut; dB of values rounded to 8 bits.
     """
     results = []
     for view in views:
         photo = _float_image(view["photo"])
+        cut = photo if view.get("cut") is None else _float_image(view["cut"])
         row: dict[str, Any] = {"name": str(view["name"])}
-        for key, prefix in (("render", ""), ("mesh", "mesh_")):
+        for key, prefix, truth in (("render", "", photo), ("subject", "subject_", cut), ("mesh", "mesh_", cut)):
             if view.get(key) is not None:
                 image = np.rint(_float_image(view[key]) * 255) / 255
-                row[prefix + "psnr"] = psnr(image, photo)
-                row[prefix + "ssim"] = ssim(image, photo)
+                row[prefix + "psnr"] = psnr(image, truth)
+                row[prefix + "ssim"] = ssim(image, truth)
         results.append(row)
     return results
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Means over views (mean of the per-image figures, as the literature has it), and the number of views."""
-    names = [k for k in ("psnr", "ssim", "mesh_psnr", "mesh_ssim") if rows and all(k in row for row in rows)]
-    return {"views": len(rows), **{name: float(np.mean([row[name] for row in rows])) for name in names}}
+    kinds = ("", "subject_", "mesh_")
+    names = [k + unit for k in kinds for unit in ("psnr", "ssim") if rows and all(k + unit in row for row in rows)]
+    means = {"views": len(rows), **{name: float(np.mean([row[name] for row in rows])) for name in names}}
+    behind = means.get("subject_psnr", 0.0) - means.get("mesh_psnr", 0.0)
+    if "subject_psnr" in means and (behind > WORSE or means["mesh_psnr"] < POOR):
+        means["warning"] = (
+            f"the mesh shows the subject at {means['mesh_psnr']:.1f} dB only (the field at "
+            f"{means['subject_psnr']:.1f}): it could not be told from its surroundings. Give masks (a folder `masks` "
+            "beside the photos, or alpha), install the extra rembg, which makes them, or take more photos, from all "
+            "around"
+        )
+    return means
 
 
 def data_uri(image: np.ndarray) -> str:
@@ -109,7 +126,8 @@ def _view(view: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     if render is not None:
         pictures.append(("difference of field and photo, five times", np.clip(1 - 5 * np.abs(render - photo), 0, 1)))
     images = "".join(f"<img src='{data_uri(image)}' alt='{name}' title='{name}'>" for name, image in pictures)
-    figures = [f"{name} {row[key]:.2f} dB" for name, key in (("field", "psnr"), ("mesh", "mesh_psnr")) if key in row]
+    kinds = (("field", "psnr"), ("subject alone", "subject_psnr"), ("mesh", "mesh_psnr"))
+    figures = [f"{name} {row[key]:.2f} dB" for name, key in kinds if key in row]
     figures += [f"SSIM {row['ssim']:.4f}"] if "ssim" in row else []
     caption = html.escape(f"{row['name']}: {', '.join(figures)} · {' | '.join(name for name, _ in pictures)}")
     return f"<figure><div>{images}</div><figcaption>{caption}</figcaption></figure>"
@@ -160,7 +178,11 @@ def report_files(
     }
     tiles = [
         (f"{data['summary'][k]:.2f} dB", n)
-        for k, n in (("psnr", "field, held-out PSNR"), ("mesh_psnr", "mesh, held-out PSNR"))
+        for k, n in (
+            ("psnr", "field, held-out PSNR"),
+            ("subject_psnr", "field, subject alone"),
+            ("mesh_psnr", "mesh, held-out PSNR"),
+        )
         if k in data["summary"]
     ]
     if "ssim" in data["summary"]:
@@ -173,6 +195,9 @@ def report_files(
         f"<h1>{html.escape(title)}</h1><div class='tiles'>"
         + "".join(f"<div><b>{html.escape(value)}</b>{html.escape(name)}</div>" for value, name in tiles)
         + "</div>",
+        f"<p><strong>Warning:</strong> {html.escape(data['summary']['warning'])}.</p>"
+        if "warning" in data["summary"]
+        else "",
         f"<h2>Photos that training never saw</h2><p>{len(rows)} views; {len(pictured)} shown.</p>" if rows else "",
         *(told[i]["figure"] for i in sorted(pictured)),
         "<h2>Training</h2>" if curves else "",
@@ -186,6 +211,11 @@ def report_files(
     ):
         if values:
             sections.append(f"<h2>{name}</h2>{_table(values)}")
+    if "subject_psnr" in data["summary"]:
+        sections.append(
+            "<p>The photos have no masks. Figures of the mesh, and of the subject alone, are over white and of the "
+            "part of each photo in which the field or the mesh shows the subject.</p>"
+        )
     sections.append(f"<p>PSNR: mean over images of −10·log10(MSE), 8-bit values. SSIM: {html.escape(SSIM_NAME)}.</p>")
     page = (
         "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"

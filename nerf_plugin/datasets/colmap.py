@@ -89,6 +89,7 @@ def load(folder: Path, split: str) -> Dataset:
         points=points,
         notes=notes,
         outer_bounds=bounds.outer(box, has_alpha),
+        subject=bounds.subject([view.camera for view in views], has_alpha),
     )
 
 

@@ -103,8 +103,8 @@ class Dataset:
 
     `bounds`: (2, 3) float64 lower and upper corner of a world box that holds the subject, or None when nothing is
     known. `has_alpha`: the photos (or mask files) tell subject from background. `points`: (N, 3) float64 sparse points,
-    where the capture has them. `dialect`: which convention it was read from. `notes`: what a user should hear about the
-    reading.
+    where the capture has them. `subject`: (2, 3) float64 box of what a surface is made of where there are no masks,
+    else None. `dialect`: which convention it was read from. `notes`: what a user should hear about the reading.
     """
 
     name: str
@@ -116,6 +116,7 @@ class Dataset:
     points: np.ndarray | None = None
     notes: list[str] = field(default_factory=list)
     outer_bounds: np.ndarray | None = None
+    subject: np.ndarray | None = None
 
     def scaled(self, factor: float) -> Dataset:
         """All views at another size."""

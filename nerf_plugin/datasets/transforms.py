@@ -107,6 +107,7 @@ class _Capture:
             points=points,
             notes=self.notes,
             outer_bounds=self._declared_box(box) if not has_alpha else None,
+            subject=bounds.subject([view.camera for view in self.views], has_alpha),
         )
 
     def _declared_box(self, box: np.ndarray | None) -> np.ndarray | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mapreduce import Context, Stage, StageResult
-from nerf_plugin.stages.surface import follow, in_order, mesh_so_far, view_of
+from nerf_plugin.stages.surface import follow, in_order, mesh_so_far, pixel_rim, view_of
 
 if TYPE_CHECKING:
     from nerf_plugin.avatar import AvatarSettings
@@ -29,7 +29,9 @@ class EvaluationStages:
         avatar: AvatarSettings
         train_views: Callable[[], list[dict[str, Any]]]
         test_views: Callable[[], list[dict[str, Any]]]
+        subject_box: Callable[[], np.ndarray | None]
         field: Callable[[Context], Field]
+        subject: Callable[[Context], Field]
         files: Callable[[Context], dict[str, bytes]]
         leave_rounds: Callable[[Context], None]
 
@@ -68,7 +70,10 @@ class EvaluationStages:
     ) -> dict[str, Any]:
         """One held-out photo, over white as the literature has it, beside both renders, 8 bits each, with its figures
         and (where it is `shown`) its part of the report; the field's render is before its own surroundings where it has
-        them. strip: PNG of all three."""
+        them. strip: PNG of all three.
+
+        A mesh has no surroundings. Where the photo has no mask, the mesh's figures are of the `cut`: what the photo
+        shows where the subject is for the field or for the mesh, over white; so are those of the field's subject."""
         from nerf_plugin.export.obj import png_bytes
         from nerf_plugin.report import measured
         from nerf_plugin.texture.render import render_mesh
@@ -78,10 +83,15 @@ class EvaluationStages:
         photo = photo[..., :3] * photo[..., 3:] + 1 - photo[..., 3:]
         render = self.field(ctx).render(view.camera)
         mesh, atlas, texture = made
-        picture, _ = render_mesh(mesh, view.camera, atlas, texture, WHITE, closed=True)
+        picture, covered = render_mesh(mesh, view.camera, atlas, texture, WHITE, closed=True, rim=pixel_rim(ctx))
+        cut = {}
+        if self.subject_box() is not None:
+            subject = self.subject(ctx).render(view.camera, WHITE)
+            seen = (covered >= 0.5) | (subject.alpha >= 0.5)
+            cut = {"cut": to_bytes(np.where(seen[..., None], photo, 1)), "subject": to_bytes(subject.rgb)}
         images = {name: to_bytes(x) for name, x in (("photo", photo), ("render", render.rgb), ("mesh", picture))}
         strip = as_array(png_bytes(np.concatenate(list(images.values()), axis=1)))
-        return measured({"name": view.name} | images, shown) | images | {"strip": strip}
+        return measured({"name": view.name} | images | cut, shown) | images | {"strip": strip}
 
     def turn(self, index: int, made: tuple[Mesh, Atlas, np.ndarray], ctx: Context) -> np.ndarray:
         """One frame: the textured mesh beside the field, seen from a circle around it."""

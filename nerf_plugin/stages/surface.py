@@ -44,6 +44,7 @@ class SurfaceStages:
     if TYPE_CHECKING:
         avatar: AvatarSettings
         train_views: Callable[[], list[dict[str, Any]]]
+        subject_box: Callable[[], np.ndarray | None]
         field: Callable[[Context], Field]
         out: Path
         leave_rounds: Callable[[Context], None]
@@ -125,6 +126,12 @@ class SurfaceStages:
 
     # -------------------------------------------------------------------------------------------------------- running
 
+    def subject(self, ctx: Context) -> Field:
+        """The part of the field that the surface is made of: where no masks tell the subject from its surroundings,
+        what is in the capture's box of it."""
+        box = self.subject_box()
+        return self.field(ctx) if box is None else ctx.cached("subject", lambda: self.field(ctx).within(box))
+
     def look(self, split: tuple[int, dict[str, Any] | None], ctx: Context) -> Iterator[tuple[int, Any]]:
         """Map: what one camera knows of the surface; where there is no camera, the field's file."""
         from nerf_plugin.avatar import depth_task
@@ -132,7 +139,7 @@ class SurfaceStages:
         self.leave_rounds(ctx)
         index, plain = split
         if plain is not None:
-            yield index, depth_task(self.field(ctx), view_of(plain).camera, self.avatar)
+            yield index, depth_task(self.subject(ctx), view_of(plain).camera, self.avatar)
             return
         with ctx.artifact(self.out / KEPT) as file:
             file.write(self.field(ctx).to_bytes())

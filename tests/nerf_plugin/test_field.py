@@ -49,6 +49,19 @@ def test_render(field):
     assert covered == pytest.approx(1, abs=0.08)
 
 
+def test_the_part_within_a_box_is_the_same_there_and_nothing_beyond(field):
+    part = field.within(np.array([[-1.0, -1.0, -1.0], [0.2, 1.0, 1.0]]))
+    rng = np.random.default_rng(4)
+    points = rng.uniform(-1, 1, (4000, 3))
+    here, beyond = points[:, 0] < 0.2 - field.voxel, points[:, 0] > 0.2 + field.voxel
+    np.testing.assert_array_equal(part.sigma(points[here]), field.sigma(points[here]))
+    along = np.array([0.0, 0.0, 1.0])
+    np.testing.assert_array_equal(part.color(points[here], along), field.color(points[here], along))
+    assert field.sigma(points[beyond]).any() and not part.sigma(points[beyond]).any()
+    camera = Camera.from_matrix(look_at((3, 0, 0), (0, 0, 0)), 33, 31, 40.0)
+    assert part.render(camera).depth[15, 16] == pytest.approx(2.8, abs=2 * field.voxel), "the cut is a wall"
+
+
 def test_trace_agrees_with_rays_through_sigma(field):
     # Brute force along one oblique ray, from the public functions alone.
     origin, direction = np.array([-2.0, 0.1, 0.3]), np.array([0.96, 0.0, -0.28])

@@ -4,6 +4,7 @@ from."""
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,9 @@ def test_photos_without_masks_go_through_all_stages_at_lower_rates(tmp_path: Pat
     result = run(job, engine="inline")
     assert result.value["psnr"] > 15 and len(result.value) > 3  # without shells: 8.4 dB; with clear surroundings: 18
     assert Field.load(field_of(result)).shells is not None
+    told = json.loads((tmp_path / "out/avatar.json").read_text())["coordinates"]["bounds"]
+    box, edge = job.subject_box(), Field.load(field_of(result)).voxel
+    assert (np.array(told[0]) > box[0] - edge).all() and (np.array(told[1]) < box[1] + edge).all()
     again = run(replace(job, out=tmp_path / "again"), engine="local", workers=3)
     assert digest(again) == digest(result)
 

@@ -24,6 +24,19 @@ def test_figures_of_views_are_those_of_the_images():
     assert rows[0]["psnr"] == pytest.approx(20.0, abs=0.2) and rows[0]["mesh_psnr"] == 99.0
 
 
+def test_without_masks_a_mesh_is_held_against_the_subject_alone_and_a_poor_one_is_called_so(tmp_path):
+    [view] = views(1)
+    cut = view["photo"].copy()
+    cut[:, :8] = 255
+    given = view | {"cut": cut, "subject": cut / 255 + 0.05, "mesh": cut}
+    [row] = compare_views([given])
+    assert row["mesh_psnr"] == 99.0 and row["subject_psnr"] == pytest.approx(26, abs=3) != row["psnr"]
+    assert "warning" not in write_report(tmp_path, "well", [given])["summary"]
+    poor = write_report(tmp_path, "poor", [given | {"mesh": 255 - cut}])
+    assert "could not be told from its surroundings" in poor["summary"]["warning"]
+    assert poor["summary"]["warning"] in (tmp_path / "report.html").read_text()
+
+
 def test_the_page_stands_alone_and_the_json_agrees(tmp_path):
     data = write_report(
         tmp_path,
