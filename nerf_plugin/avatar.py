@@ -40,6 +40,8 @@ from nerf_plugin.texture import assemble, atlas_chunks, bake_band, bake_bands, c
 from nerf_plugin.texture.atlas import Atlas
 from nerf_plugin.texture.polish import polish, polish_groups, polish_part
 from nerf_plugin.texture.relief import lift
+from nerf_plugin.texture.render import RIM
+from nerf_plugin.texture.softness import rim_of
 
 FORMAT = 1
 POLISHES = 3
@@ -182,10 +184,16 @@ def polish_tasks(count: int) -> list[list[int]]:
 
 
 def polish_task(
-    mesh: Arrays, atlas: Arrays, texture: np.ndarray, photos: Iterable[tuple[np.ndarray, Any]], turn: int
+    mesh: Arrays,
+    atlas: Arrays,
+    texture: np.ndarray,
+    photos: Iterable[tuple[np.ndarray, Any]],
+    turn: int,
+    rim: float = RIM,
 ) -> Arrays:
-    """What pictures of the mesh lack of these photos (H,W,4) uint8, each with its camera; `turn`: 0 to POLISHES - 1."""
-    return polish_part(mesh_of(mesh), atlas_of(atlas), texture, photos, relief=turn + 1 < POLISHES)
+    """What pictures of the mesh lack of these photos (H,W,4) uint8, each with its camera; `turn`: 0 to POLISHES - 1;
+    rim: `pixel_rim` of the last turn's facts."""
+    return polish_part(mesh_of(mesh), atlas_of(atlas), texture, photos, turn + 1 < POLISHES, rim)
 
 
 def polished_task(
@@ -196,7 +204,9 @@ def polished_task(
     solid = mesh_of(mesh)
     if all("relief" in part for part in parts):
         solid = lift(solid, [part["relief"] for part in parts], field.voxel)
-    return mesh_arrays(solid), polish(texture, parts), {"volume": solid.volume(), "area": solid.area()}
+    rim = rim_of([part["misfit"] for part in parts], RIM)
+    facts = {"volume": solid.volume(), "area": solid.area(), "pixel_rim": rim}
+    return mesh_arrays(solid), polish(texture, parts), facts
 
 
 def up_of(cameras: Sequence[Any]) -> np.ndarray:
@@ -309,7 +319,8 @@ def build_local(
     tick("texture")
     for turn in range(POLISHES):
         groups = [[(photos[i], cameras[i]) for i in group] for group in polish_tasks(len(photos))]
-        lacks = [polish_task(mesh, atlas, texture, group, turn) for group in groups]
+        rim = more.get("pixel_rim", RIM)
+        lacks = [polish_task(mesh, atlas, texture, group, turn, rim) for group in groups]
         mesh, texture, moved = polished_task(mesh, texture, lacks, field)
         more = {**more, **moved}
         tick("polish")

@@ -262,7 +262,7 @@ class SurfaceStages:
         [atlas] = ctx.cached("atlas", lambda: in_order(ctx.shared["atlas"]), scope="stage")
         texture = dict(ctx.shared["texture"])["texture"]
         photos = ((even_photo(ctx, index, view), view.camera) for index, view in views_of(group))
-        yield 0, polish_task(mesh, atlas, texture, photos, ctx.state["polished"] - 1)
+        yield 0, polish_task(mesh, atlas, texture, photos, ctx.state["polished"] - 1, pixel_rim(ctx))
 
     def polish(self, key: int, parts: Iterable[Any], ctx: Context) -> Iterator[tuple[str, Any]]:
         """Reduce: texture and surface with what was lacking."""
@@ -282,6 +282,14 @@ def mesh_so_far(ctx: Context) -> dict[str, Any]:
     """The mesh as the last stage that moved it left it."""
     polished = dict(ctx.shared["texture"]) if "texture" in ctx.shared else {}
     return polished["mesh"] if "mesh" in polished else dict(ctx.shared["mesh"])["mesh"]  # type: ignore[no-any-return]
+
+
+def pixel_rim(ctx: Context) -> float:
+    """How far beyond its square a pixel of the photos sees, as far as it was measured."""
+    from nerf_plugin.texture.render import RIM
+
+    facts = dict(ctx.shared["texture"]).get("facts", {})
+    return float(facts.get("pixel_rim", RIM))
 
 
 def facts_so_far(ctx: Context) -> dict[str, Any]:

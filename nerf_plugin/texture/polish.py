@@ -12,8 +12,10 @@ over-relaxed,
 W leaves out pixels that the mesh or the mask covers in part, and doubts those that differ a lot: passers-by and places
 where the surface is wrong are not to be painted on it. One map task a group of photos; the groups are a fixed list.
 
-What cameras on one side lack and those on the other have too much of is no fault of the texture: see `relief`. Both are
-asked of the same pictures, and both answers are taken at once.
+What cameras on one side lack and those on the other have too much of is no fault of the texture: see `relief`. Nor is
+what is lacking where the surface ends before the background or before a farther part of itself: see `mesh.edges`. All
+are asked of the same pictures, and all answers are taken at once. Pictures are what pixels of the photos would see, see
+`softness`; each turn measures that with one photo a group, for the next.
 """
 
 from __future__ import annotations
@@ -24,10 +26,12 @@ import numpy as np
 
 from nerf_plugin.kernels import kernel
 from nerf_plugin.memory import let_go_of
+from nerf_plugin.mesh.edges import hinges, sweep
 from nerf_plugin.mesh.raster import CameraLike, corner_values, pack_camera, rasterize
 from nerf_plugin.mesh.surface import Mesh
 from nerf_plugin.texture.atlas import Atlas
 from nerf_plugin.texture.relief import parallax
+from nerf_plugin.texture.softness import footprint, has_mask, misfit
 
 GROUPS = 8
 FINE = 2
@@ -36,6 +40,9 @@ DOUBT = 0.4
 """Root of the summed squared difference of a pixel's channels (0..1) at which it counts for 0.61."""
 RELAXED = 1.6
 """Times the mean that each texel takes. SIRT converges below 2; on heads one step with 1.6 is worth two with 1."""
+EDGES = 0.05
+"""What an edge's word counts against parallax's: pixels at edges are far fewer, but colours differ far more there.
+With 1 the surface is drawn to its outlines and away from what its textures say; 0.03 to 0.1 are alike."""
 _LEAST = 0.5
 """Weight, in samples, that stands against those of a texel: what few samples say moves it little."""
 
@@ -57,14 +64,14 @@ def _corner(texture, u, v):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _show(texture, uv, pixel, out):  # type: ignore[no-untyped-def]
-    """Add each sample's colour, 0..255, to out[pixel]."""
+def _look_up(texture, uv, out):  # type: ignore[no-untyped-def]
+    """Each sample's colour, 0..255, into out (N,3)."""
     for i in range(len(uv)):
         top, left, t, s = _corner(texture, uv[i, 0], uv[i, 1])
         for c in range(3):
             above = texture[top, left, c] * (1 - s) + texture[top, left + 1, c] * s
             below = texture[top + 1, left, c] * (1 - s) + texture[top + 1, left + 1, c] * s
-            out[pixel[i], c] += above * (1 - t) + below * t
+            out[i, c] = above * (1 - t) + below * t
 
 
 @kernel
@@ -89,36 +96,50 @@ def polish_part(
     texture: np.ndarray,
     photos: Iterable[tuple[np.ndarray, CameraLike]],
     relief: bool = False,
+    rim: float = 0.0,
 ) -> dict[str, np.ndarray]:
     """Map: what the pictures of some cameras lack.
 
-    texture (S,S,3) uint8; photos: (H,W,4) uint8 RGBA with their cameras. Returns {texel (N,) int32 row * S + column,
-    ascending; lack (N,4) float32: sum of weight x difference in 0..255 for each channel, and of weights} and, where
-    `relief` is asked for, {relief (V,2) float64 for `relief.lift`}.
+    texture (S,S,3) uint8; photos: (H,W,4) uint8 RGBA with their cameras; rim: how far beyond its square a pixel of
+    theirs sees. Returns {texel (N,) int32 row * S + column, ascending; lack (N,4) float32: sum of weight x difference
+    in 0..255 for each channel, and of weights; misfit: `softness.misfit` of the first photo} and, where `relief` is
+    asked for, {relief (V,2) float64 for `relief.lift`}.
     """
     total = np.zeros((*texture.shape[:2], 4), np.float32)
     wishes, normals = np.zeros((len(mesh.vertices), 2)), mesh.vertex_normals()
+    hinge = hinges(mesh.faces) if relief else None
+    blur = None
     for photo, camera in photos:
+        if blur is None:
+            blur = misfit(mesh, photo[..., 3], camera)
         raster = rasterize(mesh.vertices, mesh.faces, camera, FINE, closed=True)
         seen = raster["face"] >= 0
         uv = corner_values(raster, atlas.faces, atlas.uv)[seen].astype(np.float32)
         rows, columns = np.nonzero(seen)
         pixel = (rows // FINE) * camera.width + columns // FINE
-        shown = np.zeros((camera.height * camera.width, 3), np.float32)
-        _show(texture, uv, pixel, shown)
-        shown /= np.float32(FINE * FINE)
-        lack = photo[..., :3].reshape(-1, 3).astype(np.float32) - shown
-        whole = np.bincount(pixel, minlength=len(shown)) == FINE * FINE
-        off = (lack.astype(np.float64) ** 2).sum(axis=1) / (255 * DOUBT) ** 2
-        weight = np.where(whole & (photo[..., 3].ravel() >= 250), np.exp(-0.5 * off), 0.0).astype(np.float32)
-        _send_back(texture, uv, pixel, lack, weight, total)
+        colors = np.empty((len(uv), 3), np.float32)
+        _look_up(texture, uv, colors)
+        samples = np.zeros((*seen.shape, 4), np.float32)  # premultiplied
+        samples[seen, :3], samples[seen, 3] = colors, 255
+        picture = footprint(samples, FINE, rim)
+        covered = np.maximum(picture[..., 3:], 1) / 255
+        shown, given = picture[..., :3] / covered, photo.astype(np.float32)
+        lack = given[..., :3] - shown
+        whole = np.bincount(pixel, minlength=camera.height * camera.width).reshape(lack.shape[:2]) == FINE * FINE
+        off = (lack.astype(np.float64) ** 2).sum(axis=2) / (255 * DOUBT) ** 2
+        doubt, inside = np.exp(-0.5 * off), whole & (photo[..., 3] >= 250)
+        weight = np.where(inside, doubt, 0.0).astype(np.float32)
+        _send_back(texture, uv, pixel, lack.reshape(-1, 3), weight.ravel(), total)
         if relief:
-            picture = (x.reshape(*photo.shape[:2], -1) for x in (shown, lack))
-            by_pixel = weight.reshape(photo.shape[:2])
-            parallax(mesh, normals, raster, FINE, pack_camera(camera), *picture, by_pixel, wishes)
+            parallax(mesh, normals, raster, FINE, pack_camera(camera), shown, lack, weight, wishes)
+            outer = 1.0 if has_mask(photo[..., 3]) else 0.0
+            trust = (EDGES * np.where(inside, doubt, outer)).astype(np.float32)
+            alpha = given[..., 3:] / 255
+            lacking = np.dstack([given[..., :3] * alpha, given[..., 3:]]) - picture
+            sweep(mesh, normals, hinge, camera, raster, FINE, samples, lacking, trust, wishes)
     flat = total.reshape(-1, 4)
     texel = np.nonzero(flat[:, 3] > 0)[0]
-    part = {"texel": texel.astype(np.int32), "lack": flat[texel]}
+    part = {"texel": texel.astype(np.int32), "lack": flat[texel], "misfit": blur}
     return part | {"relief": wishes} if relief else part
 
 

@@ -71,6 +71,20 @@ def _around(texture: np.ndarray, u: float, v: float) -> list[tuple[int, int, flo
     ]
 
 
+def footprint_slow(samples: np.ndarray, fine: int, rim: float) -> np.ndarray:
+    """The twin of `softness.footprint`, axis by axis."""
+    seen = samples
+    for axis in (0, 1):
+        padded = np.pad(seen, [(1, 1) if d == axis else (0, 0) for d in range(3)], mode="edge")
+        size = seen.shape[axis]
+        parts = [np.take(padded, range(first, first + size, fine), axis) for first in range(1, fine + 1)]
+        if rim > 0:
+            ring = np.take(padded, range(0, size, fine), axis) + np.take(padded, range(fine + 1, size + 2, fine), axis)
+            parts.append(np.float32(rim * fine) * ring)
+        seen = sum(parts[1:], parts[0]) / np.float32(fine * (1 + 2 * rim))
+    return seen
+
+
 def polish_slow(
     mesh: Mesh, atlas: Atlas, texture: np.ndarray, photos: Sequence[tuple[np.ndarray, CameraLike]]
 ) -> np.ndarray:

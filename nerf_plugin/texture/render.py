@@ -1,9 +1,8 @@
 """Pictures of a textured mesh from any camera: what the quality figures and the turntable are made of.
 
 A pixel of a photo sees a little more than its square: lenses blur, and renderers filter on purpose. So here a pixel is
-the mean over a square a sixth wider than itself: of the samples in it and, at a low weight, of those just around it.
-That is as soft as a Gaussian of 0.17 pixels on top of the pixel's own square; measured on the outlines of photos,
-Blender's are as soft as 0.3, and those of `daf faces` are not.
+the mean over a square wider than itself by a rim: of the samples in it and, at a low weight, of those just around it.
+How wide the rim is tell the outlines in the photos, see `softness`; where nothing tells it is a twelfth of a pixel.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ from nerf_plugin.texture.atlas import Atlas
 
 BAND = 1 << 21
 """Samples that are held at a time."""
-_RIM = 1 / 12
-"""How far beyond its square a pixel sees, in pixels."""
+RIM = 1 / 12
+"""How far beyond its square a pixel sees, in pixels, where the photos do not tell; at most 1 / supersample."""
 
 
 @kernel
-def _paint(face, bary, corners, uv, texture, n, background, image, alpha):  # type: ignore[no-untyped-def]
+def _paint(face, bary, corners, uv, texture, n, rim, background, image, alpha):  # type: ignore[no-untyped-def]
     """Every pixel's mean of n x n samples and of those around them, over the background. The raster has one sample more
     on each side than the image has."""
     height, width = texture.shape[:2]
     color = np.empty(3)
-    rim = n * _RIM
+    rim = n * rim
     whole = (n + 2.0 * rim) * (n + 2.0 * rim)
     for row in range(image.shape[0]):
         for column in range(image.shape[1]):
@@ -67,15 +66,16 @@ def render_mesh(
     background: tuple[float, float, float] = (1.0, 1.0, 1.0),
     supersample: int = 4,
     closed: bool = False,
+    rim: float = RIM,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(H,W,3) float32 colour over `background` and (H,W) float32 alpha; no light is added.
 
     Coloured by the texture (S,S,3) uint8 where it is given with its atlas, else by vertex colours, else grey shaded
     by the normal. Every pixel is the mean of supersample x supersample samples, with a texture also of those around
-    them (see above). `closed`: see `raster.rasterize`.
+    them, as far as `rim` (see above). `closed`: see `raster.rasterize`.
     """
     if texture is not None and atlas is not None:
-        return _textured(mesh, camera, atlas, texture, background, supersample, closed)
+        return _textured(mesh, camera, atlas, texture, background, supersample, closed, rim)
     raster = rasterize(mesh.vertices, mesh.faces, camera, supersample, closed)
     seen = raster["face"] >= 0
     if mesh.colors is not None:
@@ -101,6 +101,7 @@ def _textured(
     background: tuple[float, float, float],
     n: int,
     closed: bool,
+    rim: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     height, width = camera.height, camera.width
     image, alpha = np.empty((height, width, 3), np.float32), np.empty((height, width), np.float32)
@@ -112,6 +113,6 @@ def _textured(
     for top in range(0, height, rows):
         last = min(height, top + rows)
         face, _, bary = _rasterize(points, faces, width * n + 2, (last - top) * n + 2, closed)
-        _paint(face, bary, corners, uv, texture, n, behind, image[top:last], alpha[top:last])
+        _paint(face, bary, corners, uv, texture, n, rim, behind, image[top:last], alpha[top:last])
         points[:, 1] -= (last - top) * n
     return image, alpha
