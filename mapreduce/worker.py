@@ -61,6 +61,7 @@ class Worker:
         self.leaving = ""
         self._poller = zmq.Poller()
         self._signals = 0
+        self._zygote = -1
         self._stop_at = 0.0
 
     # ------------------------------------------------------------------------------------------------------ the loop
@@ -94,7 +95,8 @@ class Worker:
             self._versions = self._offer()
             self._watch_signals(ending)
             self._join()
-            self.pool.start()  # while the coordinator hears of us: a zygote that has just been started takes a moment
+            self._zygote = self.nursery.ask()  # a zygote that has just been started takes a moment: we beat meanwhile
+            self._poller.register(self._zygote, zmq.POLLIN)
             self._loop()
 
     def _loop(self) -> None:
@@ -122,6 +124,11 @@ class Worker:
                     self._hear()
             elif thing == self._woken.fileno():
                 self._on_signal()
+            elif thing == self._zygote:
+                self._poller.unregister(thing)
+                self._zygote = -1
+                self.nursery.heard()
+                self.pool.start()
             else:
                 self.pool.on_event(int(thing))
         self.pool.hand_out()

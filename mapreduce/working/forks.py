@@ -123,6 +123,18 @@ class Zygote:
             ours.close()
             raise
 
+    def ask(self) -> int:
+        """Ask whether it has loaded; returns a descriptor that is readable once `heard` will not wait."""
+        try:
+            socket.send_fds(self._control, [json.dumps(["ready"]).encode()], [])
+        except OSError as error:
+            raise Gone(f"the zygote does not answer: {error}") from error
+        return self._control.fileno()
+
+    def heard(self) -> None:
+        """Take the answer to `ask`."""
+        self._answer()
+
     def attach(self) -> socket.socket:
         """Another connection to the same zygote, for a process to be: what is forked over it ends with it. It need not
         have loaded yet."""
@@ -152,6 +164,12 @@ class Zygote:
     def _ask(self, question: list[object], fds: Sequence[int] = ()) -> tuple[list[Any], list[int]]:
         try:
             socket.send_fds(self._control, [json.dumps(question).encode()], list(fds))
+        except OSError as error:
+            raise Gone(f"the zygote does not answer: {error}") from error
+        return self._answer()
+
+    def _answer(self) -> tuple[list[Any], list[int]]:
+        try:
             self._control.settimeout(PATIENCE)
             data, got, _, _ = socket.recv_fds(self._control, 1024, 1, socket.MSG_CMSG_CLOEXEC)
         except OSError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+from contextlib import suppress
 
 from ..errors import DafError
 from .forks import Gone, Zygote, environment
@@ -49,6 +50,20 @@ class Nursery:
     def _room(self) -> int:
         """Free bytes of the data directory or the working folder, where there is more."""
         return max(shutil.disk_usage(place).free for place in (self.data.path, os.getcwd()))
+
+    def ask(self) -> int:
+        """A descriptor that is readable when slots can be started without waiting; `heard` has to be called then."""
+        try:
+            return self._zygote.ask()
+        except Gone:
+            self._zygote.close()
+            self._zygote = self._start()
+            return self._zygote.ask()
+
+    def heard(self) -> None:
+        """The descriptor of `ask` has become readable."""
+        with suppress(Gone):  # whoever wants a slot will notice
+            self._zygote.heard()
 
     def slot(self) -> SlotProcess:
         """A slot of its own. Call it in the main thread: a zygote ends with the thread that started it.

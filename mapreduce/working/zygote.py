@@ -17,6 +17,7 @@ Whoever holds the other end of a control socket (`working.forks.Zygote`) asks:
     ["reap", pid]                                   ["reaped", wait status, peak resident bytes]
     ["attach"] + a control socket                   no answer                   serve that one as well
     ["preload", modules]                            no answer                   import these, if it has no child
+    ["ready"]                                       ["ready"]                   when it has loaded
     ["memory", bytes]                               ["memory"] + descriptor     a file system (memfs.py); none: no such
 
 A child is not reaped before its owner, who sees its end by the pidfd, asks for it: so a process id means one process as
@@ -111,6 +112,8 @@ class Zygote:
             _, status, usage = os.wait4(rest[0], 0)
             children.discard(rest[0])
             answer = ["reaped", status, usage.ru_maxrss * 1024]
+        elif what == "ready":
+            answer = ["ready"]
         elif what == "memory":
             answer, given = ["memory"], memfs.made(rest[0])
         elif what == "preload":
