@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
+import threading
+
 import pytest
 
 from mapreduce import tasks
 from mapreduce.wire import messages as m
+from mapreduce.worker import Worker
+from mapreduce.working.forks import Zygote
+from mapreduce.working.nursery import Nursery
+from mapreduce.working.settings import WorkerSettings
 from tests.worker.jobs import Empty, Letters, Naps, Steps
 from tests.worker.scripted import reduce_inputs
 
@@ -70,3 +79,28 @@ def test_long_tasks_go_to_whichever_slot_is_free(coordinator, worker):
     coordinator.plan(Naps(naps))
     coordinator.send(m.Assign(1, 0, 1, tuple((index, 1) for index in range(len(naps)))))
     assert sorted(coordinator.results(8, timeout=10)) == list(range(1, 9)), "the short ones pass the long one"
+
+
+def test_a_worker_beats_while_its_zygote_loads(coordinator, tmp_path):
+    """A zygote that never gets ready: the coordinator hears of the worker all the same."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    settings = WorkerSettings(connect=coordinator.endpoint, data_dir=tmp_path / "data", offer={"empty": "1"})
+    worker = Worker(settings, Nursery(settings, Zygote(ours)))
+
+    def listen() -> None:
+        coordinator.welcome(heartbeat=0.05)
+        while coordinator.beats < 5:
+            coordinator.silent(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)  # it holds nothing: it leaves
+
+    before = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
+    listener = threading.Thread(target=listen)
+    listener.start()
+    try:
+        worker.run()
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+        listener.join()
+        theirs.close()
+    assert worker.leaving == "drained" and coordinator.beats >= 5
