@@ -21,6 +21,7 @@ from nerf_plugin.kernels import march as marching
 from nerf_plugin.kernels import update
 from nerf_plugin.kernels.pixels import rays_of_pixels
 from nerf_plugin.kernels.smooth import smooth
+from nerf_plugin.memory import let_go_of
 from nerf_plugin.training import outside as outer
 from nerf_plugin.training.schedule import RoundPlan, rung
 from nerf_plugin.training.settings import Settings
@@ -107,14 +108,16 @@ def shift(settings: Settings) -> float:
 def gather_rays(settings: Settings, plan: RoundPlan, task: int, grid: Grid,
                 views: Sequence[Mapping[str, Any]]
                 ) -> tuple[np.ndarray, np.ndarray, list[outer.Span]]:  # fmt: skip
-    """The rays and targets of a map task, (R*6,), (R*4,) float32, and which photo's they are."""
-    jobs = []
+    """The rays and targets of a map task, (R*6,), (R*4,) float32, and which photo's they are. Pages of mapped photos
+    are let go again: a task reads a few per cent of its photos, but would in time hold all of them."""
+    jobs, read = [], []
     for index in plan.views(len(views), task, settings.tasks):
         view = views[index]
         halvings = rung(view["size"], settings.levels[plan.level].resolution)
         image = view["rungs"][str(halvings)]
         chosen = draw(settings, index, plan, image["candidates"])
         jobs.append((index, image["pixels"], chosen, rung_camera(view["camera"], halvings)))
+        read.append(image)
     count = sum(len(chosen) for _, _, chosen, _ in jobs)
     rays, target = np.empty(count * 6, np.float32), np.empty(count * 4, np.float32)
     spans, at = [], 0
@@ -122,6 +125,7 @@ def gather_rays(settings: Settings, plan: RoundPlan, task: int, grid: Grid,
         rays_of_pixels(pixels.reshape(-1), pixels.shape[1], chosen, camera, grid.lo, grid.voxel, rays, target, at)
         spans.append((index, at, at + len(chosen)))
         at += len(chosen)
+    let_go_of(read)
     return rays, target, spans
 
 

@@ -1,13 +1,17 @@
 """Training as map and reduce: what a round reads, that cutting changes no bit, and that it learns."""
 
 import hashlib
+import mmap
+import sys
 import weakref
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mapreduce import BadInput
+from mapreduce.blobs import map_file
 from nerf_plugin.cameras import Camera, look_at
 from nerf_plugin.grid import Grid, lattice
 from nerf_plugin.training import (
@@ -27,7 +31,7 @@ from nerf_plugin.training import (
 )  # fmt: skip
 from nerf_plugin.training.local import train_views
 from nerf_plugin.training.schedule import CHUNK, rung
-from nerf_plugin.training.tasks import parts_of
+from nerf_plugin.training.tasks import gather_rays, parts_of
 from nerf_plugin.training.views import draw
 
 SMALL = Settings((Level(16, 12, 2048), Level(32, 16, 4096)), hull_resolution=24)
@@ -119,6 +123,35 @@ def test_a_cleared_scratch_holds_nothing_and_serves_again():
     scratch.clear()
     assert not len(scratch._grads) and not len(scratch._rows)
     assert not scratch.gradients(5).any()
+
+
+@pytest.mark.skipif(sys.platform != "linux" or mmap.PAGESIZE > 4096, reason="reads /proc, with pages of 4 KiB")
+def test_photos_that_rays_were_drawn_from_do_not_stay_resident(views, tmp_path):
+    """Else a process would in time hold all of its photos. Mapped as blobs are, on pages of their own."""
+    pages = np.zeros((len(views), 16384), np.uint8)
+    for view, page in zip(views, pages, strict=True):
+        page[: 48 * 48 * 4] = view["rungs"]["0"]["pixels"].reshape(-1)
+    (tmp_path / "photos").write_bytes(pages)
+    photos = np.frombuffer(map_file(tmp_path / "photos"), np.uint8).reshape(pages.shape)
+    settings = Settings((Level(48, 1, 1 << 16),), tasks=1)
+    assert rung((48, 48), 48) == 0
+    mapped = []
+    for view, page in zip(views, photos, strict=True):
+        image = view["rungs"]["0"] | {"pixels": page[: 48 * 48 * 4].reshape(48, 48, 4)}
+        mapped.append(view | {"rungs": {"0": image}})
+    assert photos.any() and resident(tmp_path / "photos") == pages.size // 1024
+    grid = initial(SMALL, views, BOUNDS)[1]
+    found = gather_rays(settings, plan(settings, 0, len(views)), 0, grid, mapped)
+    assert resident(tmp_path / "photos") <= pages.size // 2048, "8 of the 16 KiB of each are whole pages that were read"
+    expected = gather_rays(settings, plan(settings, 0, len(views)), 0, grid, views)
+    for a, b in zip(found[:2], expected[:2], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def resident(path):
+    """KiB of a file's mappings."""
+    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+    return sum(int(next(x for x in lines if x.startswith("Rss")).split()[1]) for x in lines if x.endswith(str(path)))
 
 
 def test_rounds_cover_every_view_alike():
