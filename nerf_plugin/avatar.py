@@ -203,7 +203,7 @@ def polished_task(
     are, and so do the vertices' colours."""
     solid = mesh_of(mesh)
     if all("relief" in part for part in parts):
-        solid = lift(solid, [part["relief"] for part in parts], field.voxel)
+        solid = lift(solid, [part["relief"] for part in parts], field.voxel, [part["edges"] for part in parts])
     rim = rim_of([part["misfit"] for part in parts], RIM)
     facts = {"volume": solid.volume(), "area": solid.area(), "pixel_rim": rim}
     return mesh_arrays(solid), polish(texture, parts), facts

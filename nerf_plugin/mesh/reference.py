@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nerf_plugin.mesh import fusion
+from nerf_plugin.mesh.edges import APART, FAR, NEAR, PER_PIXEL
 from nerf_plugin.mesh.marching import CLEARANCE
 from nerf_plugin.mesh.table import CORNERS, EDGES, tables
 
@@ -109,3 +110,59 @@ def rasterize_slow(vertices: np.ndarray, faces: np.ndarray, camera: Any) -> tupl
             if u >= 0 and v >= 0 and u + v <= 1 and t > 0 and (face[row, column] < 0 or t < depth[row, column]):
                 face[row, column], depth[row, column] = f, t
     return face, depth
+
+
+def sweep_slow(
+    mesh: Any,
+    camera: Any,
+    raster: dict[str, Any],
+    fine: int,
+    colors: np.ndarray,
+    lack: np.ndarray,
+    trust: np.ndarray,
+) -> np.ndarray:
+    """The twin of `edges.sweep`, as (V,2) float64; how fast a place moves in the picture is found by moving it."""
+    normals, vertices, faces = mesh.vertex_normals(), mesh.vertices, mesh.faces
+    points, depths = camera.project(vertices)
+    total, told = np.zeros((len(vertices), 2)), []
+    around: dict[frozenset[int], list[int]] = {}
+    for f, corners in enumerate(faces.tolist()):
+        for i in range(3):
+            around.setdefault(frozenset((corners[i], corners[(i + 1) % 3])), []).append(f)
+    for pair, sharing in around.items():
+        turns = [bool(np.linalg.det(points[faces[f, 1:]] - points[faces[f, 0]]) < 0) for f in sharing]
+        if sum(turns) != 1:
+            continue
+        a, b = sorted(pair)
+        [other] = set(faces[sharing[turns.index(True)]].tolist()) - pair
+        along = points[b] - points[a]
+        length = float(np.linalg.norm(along))
+        out = np.array([along[1], -along[0]]) / length
+        out *= -np.sign(out @ (points[other] - points[a]))
+        count = int(np.ceil(length * PER_PIXEL))
+        for t in (np.arange(count) + 0.5) / count:
+            x, y = points[a] + t * along
+            row, column = int(np.floor(y)), int(np.floor(x))
+            if not (1 <= row < trust.shape[0] - 1 and 1 <= column < trust.shape[1] - 1 and trust[row, column] > 0):
+                continue
+            z = 1 / ((1 - t) / depths[a] + t / depths[b])
+            width = z / camera.fx
+            inner, outer = (tuple((np.array([y, x]) + s * APART * out[::-1]) * fine // 1) for s in (-1, 1))
+            inner, outer = (tuple(int(i) for i in place) for place in (inner, outer))
+            before, behind = raster["depth"][inner], raster["depth"][outer]
+            if before <= 0 or before < z - FAR * width or 0 < behind < z + NEAR * width:
+                continue
+            share = t * z / depths[b]
+            place = (1 - share) * vertices[a] + share * vertices[b]
+            step = 1e-6 * z * ((1 - share) * normals[a] + share * normals[b])
+            (ahead, back), _ = camera.project(np.array([place + step, place - step]))
+            speed = (ahead - back) @ out / (2e-6 * z) * length / count
+            told.append((a, b, share, row, column, (colors[inner].astype(float) - colors[outer]) * speed))
+    bound = np.zeros(trust.shape)
+    for _, _, _, row, column, change in told:
+        bound[row, column] += np.linalg.norm(change)
+    for a, b, share, row, column, change in told:
+        says = np.array([change @ lack[row, column], np.linalg.norm(change) * bound[row, column]]) * trust[row, column]
+        total[a] += (1 - share) * says
+        total[b] += share * says
+    return total

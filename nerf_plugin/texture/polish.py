@@ -103,10 +103,11 @@ def polish_part(
     texture (S,S,3) uint8; photos: (H,W,4) uint8 RGBA with their cameras; rim: how far beyond its square a pixel of
     theirs sees. Returns {texel (N,) int32 row * S + column, ascending; lack (N,4) float32: sum of weight x difference
     in 0..255 for each channel, and of weights; misfit: `softness.misfit` of the first photo} and, where `relief` is
-    asked for, {relief (V,2) float64 for `relief.lift`}.
+    asked for, {relief, edges (V,2) float64 for `relief.lift`}.
     """
     total = np.zeros((*texture.shape[:2], 4), np.float32)
-    wishes, normals = np.zeros((len(mesh.vertices), 2)), mesh.vertex_normals()
+    wishes, borders = np.zeros((2, len(mesh.vertices), 2))
+    normals = mesh.vertex_normals()
     hinge = hinges(mesh.faces) if relief else None
     blur = None
     for photo, camera in photos:
@@ -136,11 +137,11 @@ def polish_part(
             trust = (EDGES * np.where(inside, doubt, outer)).astype(np.float32)
             alpha = given[..., 3:] / 255
             lacking = np.dstack([given[..., :3] * alpha, given[..., 3:]]) - picture
-            sweep(mesh, normals, hinge, camera, raster, FINE, samples, lacking, trust, wishes)
+            sweep(mesh, normals, hinge, camera, raster, FINE, samples, lacking, trust, borders)
     flat = total.reshape(-1, 4)
     texel = np.nonzero(flat[:, 3] > 0)[0]
     part = {"texel": texel.astype(np.int32), "lack": flat[texel], "misfit": blur}
-    return part | {"relief": wishes} if relief else part
+    return part | {"relief": wishes, "edges": borders} if relief else part
 
 
 def polish(texture: np.ndarray, parts: Sequence[dict[str, np.ndarray]]) -> np.ndarray:

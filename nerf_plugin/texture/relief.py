@@ -105,18 +105,29 @@ def parallax(
     _parallax(*samples, fine, shown, lack, weight, vertices, normals, faces, camera, total)
 
 
-def lift(mesh: Mesh, parts: Sequence[np.ndarray], most: float) -> Mesh:
-    """Reduce: the mesh moved along its normals as the sums (V,2) of all views want it, in their order; no vertex by
-    more than `most` (world units). Where no view says anything, nothing moves."""
-    wish, weight = np.zeros(len(mesh.vertices)), np.zeros(len(mesh.vertices))
-    for part in parts:
-        wish += part[:, 0]
-        weight += part[:, 1]
-    if not (weight > 0).any():
+def lift(mesh: Mesh, parts: Sequence[np.ndarray], most: float, edges: Sequence[np.ndarray] = ()) -> Mesh:
+    """Reduce: the mesh moved along its normals as the sums (V,2) of all views want it, those of `parallax` and of
+    `mesh.edges.sweep`, each in their order; no vertex by more than `most` (world units). Where no view says anything,
+    nothing moves. Neighbours do not share what edges say: it is a hundred times as strong, and all around would follow
+    each outline.
+    """
+    wish, weight = _sums(parts, len(mesh.vertices))
+    border, strength = _sums(edges, len(mesh.vertices))
+    said = weight[weight > 0] if (weight > 0).any() else strength[strength > 0]
+    if not len(said):
         return mesh
-    pull = _PULL * float(np.median(weight[weight > 0]))
+    pull = _PULL * float(np.median(said))
     mean: Any = neighbours(mesh)
     for _ in range(_SPREAD):
         wish, weight = (0.5 * (x + mean @ x) for x in (wish, weight))
-    offset = np.clip(wish / (weight + pull), -most, most)
+    offset = np.clip((wish + border) / (weight + strength + pull), -most, most)
     return mesh.with_(vertices=mesh.vertices + offset[:, None] * mesh.vertex_normals())
+
+
+def _sums(parts: Sequence[np.ndarray], count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Both columns' sums, (count,) float64 each."""
+    wish, weight = np.zeros(count), np.zeros(count)
+    for part in parts:
+        wish += part[:, 0]
+        weight += part[:, 1]
+    return wish, weight

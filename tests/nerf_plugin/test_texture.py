@@ -26,8 +26,9 @@ from nerf_plugin.texture import (
 )
 from nerf_plugin.texture.atlas import Atlas
 from nerf_plugin.texture.bake import band_texels, blend
-from nerf_plugin.texture.reference import blend_slow, parallax_slow, polish_slow
+from nerf_plugin.texture.reference import blend_slow, footprint_slow, parallax_slow, polish_slow
 from nerf_plugin.texture.relief import lift, parallax
+from nerf_plugin.texture.softness import footprint, misfit, rim_of
 from tests.nerf_plugin.analytic import Torus
 from tests.nerf_plugin.test_mesh_fusion import ring
 
@@ -224,8 +225,8 @@ def test_relief_brings_a_dented_surface_back(scene):
     dented = mesh.with_(vertices=mesh.vertices + 0.03 * waves[:, None] * mesh.vertex_normals())
     texture, _ = bake((dented, atlas, cameras, photos))
     groups = [[(photos[i], cameras[i]) for i in group] for group in polish_groups(len(photos))]
-    parts = [polish_part(dented, atlas, texture, group, relief=True)["relief"] for group in groups]
-    lifted = lift(dented, parts, 0.02)
+    parts = [polish_part(dented, atlas, texture, group, relief=True) for group in groups]
+    lifted = lift(dented, [part["relief"] for part in parts], 0.02, [part["edges"] for part in parts])
     off, left = (np.abs(Torus(40).distance(x.vertices)).mean() for x in (dented, lifted))
     assert left < 0.6 * off, f"seed {seed}: {off:.5f} -> {left:.5f}"
     moved = np.linalg.norm(lifted.vertices - dented.vertices, axis=1)
@@ -262,3 +263,34 @@ def test_a_pixel_is_a_little_softer_than_its_square(scene):
     moved = Camera.from_matrix(np.column_stack([np.eye(3), [0.05, 0, 3]]), 9, 9, 30.0)
     _, alpha = render_mesh(mesh, moved, Atlas(uv, faces, 1, 1.0), np.zeros((4, 4, 3), np.uint8))
     assert alpha[4] == pytest.approx([1, 1, 1, 13 / 14, 1 / 14, 0, 0, 0, 0], abs=1e-6)
+
+
+def test_a_footprint_agrees_with_its_twin():
+    seed = 7
+    samples = np.random.Generator(np.random.Philox(seed)).uniform(0, 255, (24, 36, 4)).astype(np.float32)
+    for fine, rim in ((2, 0.0), (2, 0.2), (4, 0.25), (3, 1 / 12)):
+        slow = footprint_slow(samples, fine, rim)
+        np.testing.assert_allclose(footprint(samples, fine, rim), slow, rtol=1e-5, err_msg=f"seed {seed}")
+
+
+@pytest.mark.parametrize("rim", [0.0, 1 / 16, 1 / 8])
+def test_the_softness_of_photos_is_found_in_their_outlines(scene, rim):
+    mesh, _, cameras, _ = scene
+    parts = []
+    for camera in cameras[::8]:
+        face = rasterize(mesh.vertices, mesh.faces, camera, 8, closed=True)["face"]
+        alpha = footprint_slow((face >= 0).astype(np.float32)[..., None], 8, rim)[..., 0]
+        parts.append(misfit(mesh, np.rint(alpha * 255).astype(np.uint8), camera))
+    assert abs(rim_of(parts, 9.0) - rim) <= 1 / 48 + 1e-9
+
+
+def test_photos_without_a_mask_tell_no_softness(scene):
+    mesh, _, cameras, _ = scene
+    full = np.full((cameras[0].height, cameras[0].width), 255, np.uint8)
+    assert rim_of([misfit(mesh, full, cameras[0])], 0.5) == 0.5
+
+
+def test_sharp_photos_are_no_softer_than_their_squares(scene):
+    """Photos taken with as many samples as `misfit` looks at: no rim at all."""
+    mesh, _, cameras, photos = scene
+    assert rim_of([misfit(mesh, photos[i][..., 3], cameras[i]) for i in (0, 9, 18)], 9.0) == 0.0
