@@ -118,8 +118,9 @@ def pack(grads, touched, first, start, stop, words, packed, trilinear):
 
 @kernel
 def merge(total, first, start, words, packed, trilinear):
-    """Adds a packet to `total` (M*16,) float32, whose first row is that of brick `start`. Lane 8 adds up trilinear
-    weights, or without them (an empty array) counts packets."""
+    """Adds the rows of the next len(words) bricks of a packet to `total` (M*16,) float32, whose first row is that of
+    brick `start`. Lane 8 adds up trilinear weights, or without them (an empty array) counts packets. packed and
+    trilinear may go on. Returns how many rows there were."""
     weights = np.empty(256, np.float32)
     for code in range(256):
         weights[code] = long_float(code)
@@ -137,6 +138,7 @@ def merge(total, first, start, words, packed, trilinear):
             sum = vfmas(once, weights[trilinear[n]] if len(trilinear) else np.float32(1.0), sum)
             vstore(total, o, vfma(bload(packed, n * 16), scale, sum))
             n += 1
+    return n
 
 
 @kernel

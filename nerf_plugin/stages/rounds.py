@@ -179,7 +179,7 @@ class TrainingTasks:
 
     def step(self, part: int, packets: Iterable[Any], ctx: Context) -> Iterator[tuple[int, Any]]:
         """Reduce: one range of rows takes its optimiser step; packets come in map order."""
-        from nerf_plugin.training import Scratch, outside, plan, reduce_task
+        from nerf_plugin.training import outside, plan, reduce_task
 
         number, count = self.round_of(ctx)
         settings = self.run_of(ctx.state)
@@ -190,8 +190,7 @@ class TrainingTasks:
             yield part, outside.step(settings, now, state, packets)
             return
         _, grid = self.grid(ctx, "grid", now.level)
-        rows = self.rows(ctx, grid)
-        new = reduce_task(settings, now, grid, part, rows, list(packets), ctx.cached("scratch", Scratch))
+        new = reduce_task(settings, now, grid, part, self.rows(ctx, grid), list(packets))
         ctx.count(TRAFFIC[0], new.nbytes)
         yield part, new
 

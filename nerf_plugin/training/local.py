@@ -45,7 +45,7 @@ def train_views(settings: Settings, views: Sequence[Mapping[str, Any]], bounds: 
             map_task(settings, now, task, box, grid, rows, views, scratch, outside) for task in range(settings.tasks)
         ]
         rows = np.concatenate([
-            reduce_task(settings, now, grid, part, rows, [packets[part] for packets, _ in outputs], scratch)
+            reduce_task(settings, now, grid, part, rows, [packets[part] for packets, _ in outputs])
             for part in range(settings.parts)
         ])  # fmt: skip
         if outside is not None:

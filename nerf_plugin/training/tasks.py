@@ -30,6 +30,10 @@ from nerf_plugin.training.views import draw, rung_camera
 PART_ROWS = 65536
 """A range has no fewer rows, unless there are no more: a reduce task costs the engine as much as 40,000 rows do."""
 
+BLOCK = 256
+"""Bricks whose gradients are merged, smoothed and used up before the next ones' are: half a megabyte, which stays in a
+core's own cache."""
+
 KEPT = 128 << 20
 """Bytes of gradients that stay resident while rows are joined; more of them are given back and come again as zeros,
 since the ranges of rows are mapped just then."""
@@ -171,25 +175,30 @@ def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, gr
 
 
 def reduce_task(settings: Settings, plan: RoundPlan, grid: Grid, part: int, rows: np.ndarray,
-                packets: Sequence[Mapping[str, np.ndarray]], scratch: Scratch | None = None) -> np.ndarray:  # fmt: skip
+                packets: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:  # fmt: skip
     """One optimiser step of a range of rows.
 
     part: number of the range, of `grid.ranges(settings.parts)`. rows: (N, 16) float16, all rows. packets: those of the
     range, in map order. Returns the range's new rows, (n, 16) float16.
     """
-    brick, end, start, stop = grid.ranges(settings.parts)[part]
-    scratch = scratch or Scratch()
-    total = scratch.gradients(stop - start)
-    for packet in packets:
-        update.merge(total, grid.first, brick, packet["touched"], packet["packed"], packet["trilinear"])
-    halves = rows.view(np.uint16)
-    if plan.smooth:
-        smooth(halves.reshape(-1), total, brick, end, grid.table, grid.shape, grid.first, grid.present, grid.places,
-               plan.smooth)  # fmt: skip
-    new = np.empty((stop - start, 16), np.float16)
-    update.step(
-        halves[start:stop].reshape(-1), total, plan.rate_sigma, plan.rate_color, plan.rate_sh, settings.beta,
-        new.view(np.uint16).reshape(-1),
-    )  # fmt: skip
-    scratch.clean()
-    return new
+    begin, end, low, high = grid.ranges(settings.parts)[part]
+    old, new = rows.view(np.uint16), np.empty((high - low, 16), np.uint16)
+    sums = np.zeros(min(BLOCK, end - begin) * 64 * 16, np.float32)
+    done = [0] * len(packets)
+    for brick in range(begin, end, BLOCK):
+        last = min(brick + BLOCK, end)
+        start, stop = int(grid.first[brick]), int(grid.first[last]) if last < len(grid.first) else grid.rows
+        total = sums[: (stop - start) * 16]
+        for i, packet in enumerate(packets):
+            done[i] += update.merge(
+                total, grid.first, brick, packet["touched"][brick - begin : last - begin],
+                packet["packed"][16 * done[i] :], packet["trilinear"][done[i] :],
+            )  # fmt: skip
+        if plan.smooth:
+            smooth(old.reshape(-1), total, brick, last, grid.table, grid.shape, grid.first, grid.present, grid.places,
+                   plan.smooth)  # fmt: skip
+        update.step(
+            old[start:stop].reshape(-1), total, plan.rate_sigma, plan.rate_color, plan.rate_sh, settings.beta,
+            new[start - low : stop - low].reshape(-1),
+        )  # fmt: skip
+    return new.view(np.float16)

@@ -100,6 +100,20 @@ def test_tasks_in_any_order_with_any_scratch_give_the_same_packets(views):
             assert {k: v.tobytes() for k, v in a.items()} == {k: v.tobytes() for k, v in b.items()}
 
 
+def test_a_range_is_the_same_in_any_blocks(views, monkeypatch):
+    settings = replace(SMALL, smooth=1e-3)
+    box, grid, rows = initial(settings, views, BOUNDS)
+    rows[:, 0] = np.random.default_rng(1).normal(size=grid.rows)
+    now = plan(settings, 3, len(views))
+    packets = [map_task(settings, now, task, box, grid, rows, views)[0][1] for task in range(4)]
+    found = []
+    for block in (1 << 30, 7, 1):
+        monkeypatch.setattr("nerf_plugin.training.tasks.BLOCK", block)
+        found.append(reduce_task(settings, now, grid, 1, rows, packets).tobytes())
+    begin, end, start, stop = grid.ranges(settings.parts)[1]
+    assert end - begin > 7 and found[0] != rows[start:stop].tobytes() and found == found[:1] * 3
+
+
 def test_inputs_stay_untouched(views):
     box, grid, rows = initial(SMALL, views, BOUNDS)
     rows.flags.writeable = False
