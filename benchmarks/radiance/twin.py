@@ -24,7 +24,10 @@ VIEWS = (0.05, 0.4, 0.75)
 """Which photos, as parts of all."""
 TOLERANCE = 2e-3
 """Largest root mean square of a lane's difference of gradients, relative to that of the gradients: both sum in
-float32, and may differ in the last sample of a ray."""
+float32."""
+FEW = 1e-4
+"""Part of the voxels, those that differ most, that does not count in it: a ray may end one sample sooner in one of the
+two, where its transmittance is all but the least, and in a field that is well trained other gradients are smaller."""
 
 
 class Differs(Exception):
@@ -158,7 +161,8 @@ def check(first: tuple[int, np.ndarray, np.ndarray], second: tuple[int, np.ndarr
     if colour > 1e-4:
         raise Differs(f"pictures differ by {colour:.1e} (root mean square)")
     a, b = grads.reshape(-1, 16)[:, :9].astype(np.float64), grads_twin.reshape(-1, 16)[:, :9].astype(np.float64)
-    difference = np.sqrt(((a - b) ** 2).mean(0)) / np.sqrt((a**2).mean(0) + 1e-30)
+    squares = np.sort((a - b) ** 2, 0)[: len(a) - int(FEW * len(a))]
+    difference = np.sqrt(squares.mean(0)) / np.sqrt((a**2).mean(0) + 1e-30)
     if not difference.max() <= TOLERANCE:
         raise Differs(
             f"gradients differ by {difference.max():.1e} of their root mean square, lane {difference.argmax()}"
