@@ -17,8 +17,17 @@ import click
 @click.option("--size", default=400, show_default=True, type=click.IntRange(16, 2048), help="Pixels a side.")
 @click.option("--views", default=100, show_default=True, type=click.IntRange(1, 10_000), help="Training views.")
 @click.option("--test-views", default=20, show_default=True, type=click.IntRange(1, 10_000), help="Held-out views.")
+@click.option(
+    "--surroundings",
+    default="none",
+    show_default=True,
+    type=click.Choice(["none", "wall", "room"]),
+    help="What is around the heads: nothing (the photos have alpha), a plain wall, or a room.",
+)
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(1, 256), help="Faces made at the same time.")
-def faces(out: Path, count: int, seed: int, size: int, views: int, test_views: int, jobs: int) -> None:
+def faces(
+    out: Path, count: int, seed: int, size: int, views: int, test_views: int, surroundings: str, jobs: int
+) -> None:
     """Generate heads and photograph them: OUT/face_000, OUT/face_001, ...
 
     Each is a capture in the NeRF 'Blender' convention with its exact surface in gt/, made from its seed alone: the same
@@ -39,6 +48,7 @@ def faces(out: Path, count: int, seed: int, size: int, views: int, test_views: i
                 size=size,
                 views=views,
                 test_views=test_views,
+                surroundings=surroundings,
                 progress=progress.advance,
             )
             for index in range(count)

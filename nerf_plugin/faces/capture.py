@@ -1,6 +1,6 @@
 """A photo session: cameras around a head, pictures in the NeRF 'Blender' convention, and the truth beside them.
 
-    transforms_{train,test}.json, train/r_0.png ..., test/r_0.png ...   RGBA, straight alpha, sRGB
+    transforms_{train,test}.json, train/r_0.png ..., test/r_0.png ...   RGBA, straight alpha, sRGB (RGB in a room)
     gt/mesh.obj               the surface that was photographed, closed, world frame, colours at its vertices
     gt/visible_points.npz     area-uniform points that two training cameras or more see: points, normals, rgb, n_views
     gt/test_depth.npz         depth of the test views along the camera's axis, 0 where there is nothing
@@ -27,6 +27,7 @@ from nerf_plugin.export.obj import write_obj
 from nerf_plugin.faces.identity import VERSION, Identity, draw
 from nerf_plugin.faces.model import Model, build
 from nerf_plugin.faces.raster import Studio
+from nerf_plugin.faces.surroundings import before
 from nerf_plugin.mesh.surface import Mesh
 
 ANGLE_X = 0.6911112070083618
@@ -60,11 +61,13 @@ def generate(
     views: int = 100,
     test_views: int = 20,
     spacing: float = 1.0,
+    surroundings: str = "none",
     progress: Callable[[int], Any] | None = None,
 ) -> Path:
     """One face as a capture in folder `out`; the same bytes for the same arguments.
 
-    `size`: pixels a side. `spacing`: see `model.build`. `progress` is called with the work just
+    `size`: pixels a side. `spacing`: see `model.build`. `surroundings`: "none", and the photos have alpha; "wall" or
+    "room", see `surroundings`, and they have none. `progress` is called with the work just
     done, in pictures' worth (BUILDING for the head itself).
     Replaces an earlier face at `out`; raises DatasetError when something else lies there. Returns `out`.
     """
@@ -86,6 +89,8 @@ def generate(
         frames = []
         for index, camera in enumerate(face_cameras(seed, split, count, size)):
             image, depth = studio.photograph(camera)
+            if surroundings != "none":
+                image = before(image, surroundings, camera, seed)
             Image.fromarray(image).save(work / split / f"r_{index}.png", compress_level=4)
             frames.append({"file_path": f"./{split}/r_{index}", "transform_matrix": camera.matrix.tolist()})
             if split == "train":
@@ -97,7 +102,9 @@ def generate(
         head = {"camera_angle_x": ANGLE_X, "frames": frames}
         (work / f"transforms_{split}.json").write_text(json.dumps(head, indent=1))
     _write_truth(work / "gt", model, points, normals, rgb, seen, depths)
-    session = {"size": size, "views": views, "test_views": test_views, "spacing": spacing}
+    session: dict[str, Any] = {"size": size, "views": views, "test_views": test_views, "spacing": spacing}
+    if surroundings != "none":
+        session["surroundings"] = surroundings
     _write_identity(work / "face.json", who, session)
     shutil.rmtree(out, ignore_errors=True)
     work.rename(out)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -65,6 +66,22 @@ def test_a_seed_gives_the_same_bytes_and_another_seed_another_face(face, tmp_pat
     other = generate(tmp_path / "again", 8, **SMALL)
     assert prints(other)["train/r_0.png"] != prints(face)["train/r_0.png"]
     assert not list(tmp_path.glob(".*")), "no half face is left behind"
+
+
+@pytest.mark.parametrize("kind", ["wall", "room"])
+def test_surroundings_are_behind_the_same_head_and_leave_no_alpha(face, tmp_path, kind):
+    placed = generate(tmp_path / kind, 7, **SMALL, surroundings=kind)
+    found = load(placed)
+    assert not found.has_alpha and found.subject is not None
+    shown = []
+    for alone, view in zip(load(face).views, found.views, strict=True):
+        bare, whole = alone.image(), view.image()
+        head = bare[..., 3] == 255
+        np.testing.assert_array_equal(whole[head], bare[head])
+        shown.append(whole[..., :3][bare[..., 3] == 0])
+    assert all(pixels.std(0).min() > 2 for pixels in shown), "it is no plain colour"
+    same = [np.array_equal(first[:50], second[:50]) for first, second in pairwise(shown)]
+    assert all(same) if kind == "wall" else not any(same)
 
 
 def test_a_face_is_a_capture_with_antialiased_straight_alpha(face):
