@@ -94,14 +94,14 @@ class EvaluationStages:
         return measured({"name": view.name} | images | cut, shown) | images | {"strip": strip}
 
     def turn(self, index: int, made: tuple[Mesh, Atlas, np.ndarray], ctx: Context) -> np.ndarray:
-        """One frame: the textured mesh beside the field, seen from a circle around it."""
+        """One frame: the textured mesh beside the field of the subject, seen from a circle around it."""
         from nerf_plugin.avatar import up_of
         from nerf_plugin.pictures import turntable_cameras, turntable_frame
 
         mesh, atlas, texture = made
         up = up_of([view_of(plain).camera for plain in self.train_views()])
         camera = turntable_cameras(mesh, up, self.turntable)[index]
-        return turntable_frame(mesh, atlas, texture, self.field(ctx), camera)
+        return turntable_frame(mesh, atlas, texture, self.subject(ctx), camera)
 
 
 def as_array(content: bytes) -> np.ndarray:
