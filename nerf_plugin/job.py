@@ -90,6 +90,11 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, AvatarOptions, Job):
                 f"{self.dataset}: the capture has {count or 'no'} training photo{'' if count == 1 else 's'}; a surface "
                 f"needs at least {LEAST_VIEWS}, and a good one 40 to 100 from all around"
             )
+        if not any(view.image()[..., 3].any() for view in self.capture.views):  # mostly, the first one tells
+            raise BadInput(
+                f"{self.dataset}: all {count} photos are transparent everywhere, so there is nothing to learn; bring "
+                "photos whose alpha is above 0 where the subject is, or photos without alpha"
+            )
         self.bounds()
         seconds_of(self.time_budget)
         if self.start is not None:
