@@ -191,3 +191,13 @@ def alive(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_limits_of_a_task_are_set_by_name() -> None:
+    with (
+        LocalEngine(1, limits={"files": 150}) as engine,
+        pytest.raises(JobFailed, match=r"150 files open at once \(--task-files"),
+    ):
+        engine.run(Harm("open"), attempts=1)
+    with pytest.raises(BadParameters, match="no limit threads: there are memory, seconds, cpu"):
+        LocalEngine(1, limits={"threads": 3})
