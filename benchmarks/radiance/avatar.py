@@ -3,6 +3,7 @@
 Runs the nerf job with the standard preset on the real engine (2 workers), on generated heads and on each capture of
 FOLDER that has a `gt/visible_points.npz`, and measures the files it leaves: the mesh by its distances to the surface
 that at least two training cameras saw, the pictures of field and textured mesh by their PSNR on held-out photos.
+Heads in `--surroundings` are photographed without masks; field and mesh are then compared on the subject alone.
 "From field to files" is the wall time from the first task after training to the end of the job.
 
 Pin it (`taskset -c 2,3`) for times that mean something, and compare only figures of one run.
@@ -75,7 +76,7 @@ def score(capture: Path, out: Path) -> dict[str, Any]:
         "fscore": 100 * distances["fscore@0.5%"],
         "solid": "yes" if facts["manifold"] and loaded.is_watertight and facts["components"] == 1 else "NO",
         "faces": len(mesh.faces),
-        "field_psnr": float(np.mean([view["psnr"] for view in views])),
+        "field_psnr": float(np.mean([view.get("subject_psnr", view["psnr"]) for view in views])),
         "mesh_psnr": float(np.mean([view["mesh_psnr"] for view in views])),
     }
 
@@ -93,20 +94,35 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Captures with truth.")
 @click.option("--cache", default=Path("~/.cache/daf-bench"), type=click.Path(path_type=Path), help="Generated heads.")
 @click.option("--out", type=click.Path(path_type=Path), help="Keep the avatars, and avatar.json with all figures.")
+@click.option(
+    "--surroundings", default="none", show_default=True, type=click.Choice(["none", "wall", "room"]),
+    help="What is around the heads: with anything, the photos have no masks.",
+)  # fmt: skip
+@click.option("--views", default=100, show_default=True, help="Training photos of a head.")
 @click.option("--preset", default="standard", show_default=True)
 @click.option("--quick", is_flag=True, help="Tiny heads: shows that everything works, measures nothing.")
-def main(seeds: tuple[int, ...], data: Path | None, cache: Path, out: Path | None, preset: str, quick: bool) -> None:
+def main(
+    seeds: tuple[int, ...],
+    data: Path | None,
+    cache: Path,
+    out: Path | None,
+    surroundings: str,
+    views: int,
+    preset: str,
+    quick: bool,
+) -> None:
     from nerf_plugin.faces import generate
 
-    size, views, tests = (100, 16, 2) if quick else (400, 100, 20)
+    size, views, tests = (100, 16, 2) if quick else (400, views, 20)
     options = {"effort": 0.1, "resolution": 48, "faces": 4000, "texture": 128, "turntable": 2} if quick else {}
     captures = {}
     for seed in seeds:
-        path = cache.expanduser() / f"head-{seed}-{size}-{views}-{tests}"
+        name = f"head-{seed}-{size}-{views}-{tests}" + ("" if surroundings == "none" else f"-{surroundings}")
+        path = cache.expanduser() / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            generate(path, seed, size=size, views=views, test_views=tests)
-        captures[f"head, seed {seed}"] = path
+            generate(path, seed, size=size, views=views, test_views=tests, surroundings=surroundings)
+        captures[f"head, seed {seed}" + ("" if surroundings == "none" else f", {surroundings}")] = path
     for truth in sorted(data.glob("*/gt/visible_points.npz")) if data is not None else []:
         captures[truth.parts[-3]] = truth.parents[1]
     rows: dict[str, dict[str, Any]] = {}
