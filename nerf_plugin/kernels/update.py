@@ -33,6 +33,7 @@ from nerf_plugin.kernels.simd import (
     lowest,
     popcount,
     power,
+    prefetch,
     vfma,
     vfmas,
     vload,
@@ -44,6 +45,8 @@ from nerf_plugin.kernels.simd import (
 
 TINIEST = -100
 """Least exponent of a packed gradient."""
+AHEAD = 48
+"""Rows that `pack` asks for before it needs them: there are gaps between those that were touched."""
 
 
 def _lanes(*which: int) -> np.ndarray:
@@ -96,6 +99,7 @@ def pack(grads, touched, first, start, stop, words, packed, trilinear):
             o = (base + lowest(word)) * 16
             bit = word & (np.uint64(0) - word)
             word ^= bit
+            prefetch(grads, o + AHEAD * 16)
             if grads[o + 8] <= 0:
                 continue
             kept |= bit
