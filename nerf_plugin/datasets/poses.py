@@ -12,16 +12,17 @@ COLMAP is silent while it works, so its database is read meanwhile: a row for ea
 from __future__ import annotations
 
 import shutil
-import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from nerf_plugin.datasets import images
+from nerf_plugin.datasets import images, tally
 from nerf_plugin.datasets.errors import DatasetError
 from nerf_plugin.datasets.images import photos_in
 
@@ -96,26 +97,25 @@ def estimate_poses(
 
 @contextmanager
 def told(say: Callable[[str], Any], what: str, database: Path, table: str, total: int = 0) -> Iterator[None]:
-    """Say now and then how many rows of a table the block has written; `total`: how many there will be, 0: unknown."""
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(EVERY):
-            try:
-                with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as opened:
-                    [count] = opened.execute(f"SELECT count(*) FROM {table}").fetchone()
-            except sqlite3.Error:  # not there yet, or locked
-                continue
-            if not over.is_set():
-                say(f"{what}: {count}" + (f" of {total}" if total else ""))
-
+    """Say now and then how many rows of a table the block has written; `total`: how many there will be, 0: unknown. The
+    counting is done by another process (see tally.py)."""
     say(f"{what}: {f'0 of {total}' if total else 0}")
-    thread = threading.Thread(target=watch, daemon=True)
+    command = [sys.executable, "-I", tally.__file__, str(database), table, str(EVERY)]
+    counting = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+
+    def listen() -> None:
+        assert counting.stdout is not None
+        for line in counting.stdout:
+            if line.strip():
+                say(f"{what}: {int(line)}" + (f" of {total}" if total else ""))
+
+    thread = threading.Thread(target=listen, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        counting.kill()
+        counting.wait()
         thread.join()
 
 

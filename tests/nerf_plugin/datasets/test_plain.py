@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import re
 import shutil
+import sqlite3
 import sys
 import types
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import trimesh
 from PIL import Image
 
 from mapreduce import BadInput, JobFailed, run
-from nerf_plugin.datasets import DatasetError, load, plain
+from nerf_plugin.datasets import DatasetError, load, plain, poses, tally
 from nerf_plugin.datasets.plain import find_foreground, make_posed, place_of
 from nerf_plugin.job import Nerf
 from tests.nerf_plugin.captures import RADIUS, photograph, plain_photos
@@ -41,7 +45,9 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Any:
     photos = tmp_path_factory.mktemp("session") / "ball"
     cameras = plain_photos(photos, size=240, alpha=True)
     said: list[str] = []
-    return photos, cameras, make_posed(photos, say=said.append), said
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(poses, "EVERY", 0.05)  # looked at so often, a database must not be looked at by this process
+        return photos, cameras, make_posed(photos, say=said.append), said
 
 
 def aligned(found: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, float]:
@@ -62,6 +68,25 @@ def test_poses_are_those_the_photos_were_taken_from(session: Any) -> None:
     placed, _ = aligned(np.array([view.camera.position for view in found]), true)
     assert np.linalg.norm(placed - true, axis=1).max() < 0.03 * 1.7
     assert abs(found[0].camera.fx / cameras[0].fx - 1) < 0.05
+
+
+def test_what_is_done_of_it_is_told_and_nobody_is_left_who_counts(session: Any) -> None:
+    _, cameras, capture, said = session
+    counts = [int(found[1]) for line in said if (found := re.search(r"features of photos: (\d+) of 24$", line))]
+    assert len(cameras) == 24 and counts[0] == 0 and counts == sorted(counts) and max(counts) > 0
+    left = [entry for entry in psutil.process_iter(["cmdline"]) if tally.__file__ in (entry.info["cmdline"] or ())]
+    assert not [entry for entry in left if str(capture.parent) in " ".join(entry.info["cmdline"])]
+
+
+def test_rows_are_counted_where_there_is_a_write_ahead_log(tmp_path: Path) -> None:
+    database = tmp_path / "a b?.db"
+    with contextlib.closing(sqlite3.connect(database)) as writer:
+        writer.execute("CREATE TABLE photos (name TEXT)")
+        assert tally.count(database, "photos") is None
+        writer.execute("PRAGMA journal_mode=WAL")
+        writer.executemany("INSERT INTO photos VALUES (?)", [("a",), ("b",)])
+        writer.commit()
+        assert tally.count(database, "photos") == 2 and tally.count(database, "matches") is None
 
 
 def test_the_foreground_is_the_alpha_of_the_photos(session: Any) -> None:
