@@ -16,6 +16,7 @@
 | `settings` | what a worker can be told, and what it tells its slots |
 | `slotwire` | the conversation of a worker and its slot |
 | `process` | one slot as its worker sees it: start, watch, kill, and the post-mortem |
-| `limits` | memory and time: what a child sets for itself and what its parent watches |
+| `limits` | what a task may take: what a child sets for itself |
+| `usage` | what tasks and all that they started take: what their parent watches |
 | `failure` | an exception or a dead process as plain data, the user's own frames first |
 """
