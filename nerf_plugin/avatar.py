@@ -131,8 +131,9 @@ def surface_task(
 
 
 def outline_tasks(cameras: Sequence[Any], settings: AvatarSettings) -> list[int]:
-    """Which photos' outlines are asked: at most `settings.views`, spread out."""
-    return choose_views(cameras, settings.views)
+    """Which photos' outlines are asked first: at most half of `settings.views`, spread out; the polish asks all of
+    them."""
+    return choose_views(cameras, max(1, settings.views // 2))
 
 
 def outline_task(mesh: Arrays, photo: np.ndarray, camera: Any, field: Any) -> Arrays:
