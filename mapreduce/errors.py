@@ -5,7 +5,7 @@
 | 0 | | the command did what was asked |
 | 1 | `DafError` | something failed that has no code of its own |
 | 2 | `BadParameters`, `UnknownJobType` | the command was wrong: a parameter, an option, the name of a job type |
-| 3 | `BadInput` | what the user brought (a file, a data set) cannot be used |
+| 3 | `BadInput`, `JobFailed` for that reason | what the user brought (a file, a data set) cannot be used |
 | 4 | `JobFailed` | the job ran and failed |
 | 5 | `JobCancelled` | the job was cancelled |
 | 6 | `Refused`, `Overloaded`, `UnknownJob` | the coordinator answered no |
@@ -70,7 +70,12 @@ class JobFailed(DafError):
     @classmethod
     def of(cls, error: Any, *, job: int = 0, type: str = "", task: str = "") -> JobFailed:
         """The failure as people want to read it: what was raised and where, the user's own frames, then what the worker
-        knew."""
+        knew. Input that cannot be used is told as such and no more, with the exit code of `BadInput`, wherever it was
+        noticed."""
+        if error.kind == "bad-input":
+            failed = cls(error.message, job=job, error=error)
+            failed.exit_code = BadInput.exit_code  # type: ignore[misc]
+            return failed
         what = f"{error.type}: {error.message}" if error.type else error.message or error.kind
         head = f"job {job} ({type}) failed" if type else f"job {job} failed"
         lines = [f"{head}{f' in {task}' if task else ''}: {what}"]

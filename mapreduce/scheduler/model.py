@@ -131,8 +131,9 @@ class TaskState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class TaskError:
-    """A failed attempt, as plain data. `traceback` has the user's own frames first; `kind` is one of exception, crash,
-    timeout, memory, protocol, input-lost, input-wrong."""
+    """A failed attempt, as plain data. `traceback` has the user's own frames first; `kind` is one of exception,
+    bad-input (what the user brought cannot be used), crash, timeout, memory, cpu, processes, protocol, input-lost,
+    input-wrong."""
 
     kind: str
     type: str

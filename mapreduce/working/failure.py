@@ -45,6 +45,8 @@ def of_exception(error: BaseException, *, worker: str = "", text: str = "", peak
         kind = "memory"
     elif isinstance(error, BlobLost):
         kind = "input-wrong" if isinstance(error, BlobWrong) else "input-lost"
+    elif isinstance(error, BadInput):
+        kind = "bad-input"
     return Error(
         kind=kind,
         type=_type_name(error)[:255],
