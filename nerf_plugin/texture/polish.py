@@ -122,7 +122,12 @@ def polish_part(
         _look_up(texture, uv, colors)
         samples = np.zeros((*seen.shape, 4), np.float32)  # premultiplied
         samples[seen, :3], samples[seen, 3] = colors, 255
-        picture = footprint(samples, FINE, rim)
+        picture = np.zeros((camera.height, camera.width, 4), np.float32)
+        if len(rows):  # there is nothing to see beyond a pixel around the surface
+            top, left = max(0, rows.min() // FINE - 1), max(0, columns.min() // FINE - 1)
+            last, right = rows.max() // FINE + 2, columns.max() // FINE + 2
+            near = samples[top * FINE : last * FINE, left * FINE : right * FINE]
+            picture[top:last, left:right] = footprint(near, FINE, rim)
         covered = np.maximum(picture[..., 3:], 1) / 255
         shown, given = picture[..., :3] / covered, photo.astype(np.float32)
         lack = given[..., :3] - shown
