@@ -80,6 +80,7 @@ class Fake:
         if hasattr(self, "socket"):
             self.socket.close(0)
         self.socket = sockets.dealer(self._context, self.endpoint, hwm=self.hwm)
+        self.socket.linger = 0  # a test that fails leaves it, and whoever collects it must not wait for nobody to read
         self.welcome, self.acked = None, 0
         held = [m.TaskKey(a.job, a.stage, a.kind, *task) for a, task in self.kept]
         fields: dict[str, Any] = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import time
+from contextlib import closing
 
 import pytest
 
@@ -39,8 +41,14 @@ def test_mutated_messages(role: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = random.Random(seed)
     drop = (m.Submit, m.Cancel)  # what a client may do to anyone's jobs is not an attack
     frames = [encode(message) for message in TO_COORDINATOR if not isinstance(message, drop)]
-    with coordinator() as c, Client(c.endpoint) as client, Working(Fake(c.endpoint, maps=200, stages=3)):
-        rogue = Fake(c.endpoint, type="other")
+    with (
+        coordinator() as c,
+        Client(c.endpoint) as client,
+        Working(Fake(c.endpoint, maps=200, stages=3, name="good")),
+        closing(Fake(c.endpoint, type="other")) as rogue,
+    ):
+        while not any(worker.worker == "good" for worker in client.workers()):
+            time.sleep(0.01)
         if role == "worker":
             rogue.run(lambda: rogue.welcome is not None)
         elif role == "client":
@@ -55,4 +63,3 @@ def test_mutated_messages(role: str, monkeypatch: pytest.MonkeyPatch) -> None:
             if number % 500 == 0:
                 client.ping()
         assert [client.wait(job, timeout=60).state for job in jobs] == ["done"] * 3
-        rogue.close()
