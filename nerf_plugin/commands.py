@@ -102,6 +102,32 @@ def poses(photos: Path, out: Path | None, seed: int) -> None:
 
 
 @nerf.command()
+@click.argument("capture", type=click.Path(path_type=Path))
+@click.option("--sheet", type=click.Path(dir_okay=False, path_type=Path), help="Where the contact sheet goes (PNG).")
+@click.option("--anyway", is_flag=True, help="Write masks even where they are doubtful.")
+def masks(capture: Path, sheet: Path | None, anyway: bool) -> None:
+    """Tell the subject from its surroundings in a CAPTURE without masks, and keep that as mask files in it.
+
+    A pixel is the subject's where its colour and the shape that all photos agree on say so. The subject must be whole
+    in most photos. Draws a contact sheet of what was cut out (CAPTURE-masks.png in the current folder unless --sheet is
+    given). Doubtful masks are not written: it says why, and ends with exit code 1.
+    """
+    from nerf_plugin.datasets import load, silhouettes
+
+    found = load(capture, "all")
+    silhouettes.check_unmasked(found)
+    foreground = silhouettes.find_masks(found, lambda line: click.echo(line, err=True))
+    if foreground.cover:
+        sheet = sheet or Path(f"{os.path.basename(os.path.abspath(capture))}-masks.png")
+        click.echo(f"Contact sheet: {silhouettes.draw_sheet(found, foreground, sheet)}")
+    if foreground.problem is not None and not (anyway and foreground.cover):
+        click.echo(f"No masks were written: {foreground.problem}.")
+        raise SystemExit(1)
+    place = silhouettes.write_masks(found, foreground, lambda line: click.echo(line, err=True))
+    click.echo(f"{len(found.views)} masks ({foreground.agreement:.0%} agreement): {place}")
+
+
+@nerf.command()
 @click.argument("field", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--out", default="frames", show_default=True, type=click.Path(path_type=Path),
               help="A folder for PNG files, or a .webp, .gif or .mp4 file (mp4 needs the program ffmpeg).")  # fmt: skip

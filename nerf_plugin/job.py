@@ -53,7 +53,8 @@ SHARES = {
 class Nerf(TrainingStages, SurfaceStages, EvaluationStages, AvatarOptions, Job):
     """Turn photos into a radiance field and a textured 3D avatar.
 
-    The camera poses of plain photos are found first (with the extra `poses`) and kept beside them, in PHOTOS-posed.
+    The camera poses of plain photos are found first (with the extra `poses`), and masks where the photos agree on them;
+    both are kept beside them, in PHOTOS-posed.
 
     Writes into OUT: avatar.obj (.mtl, .png), avatar.glb, avatar.ply, avatar.json, viewer.html, field.daf, report.html,
     report.json, turntable.webp, contact-sheet.png, and renders of the held-out photos.

@@ -75,9 +75,9 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if "subject_psnr" in means and (behind > WORSE or means["mesh_psnr"] < POOR):
         means["warning"] = (
             f"the mesh shows the subject at {means['mesh_psnr']:.1f} dB only (the field at "
-            f"{means['subject_psnr']:.1f}): it could not be told from its surroundings. Give masks (a folder `masks` "
-            "beside the photos, or alpha), install the extra rembg, which makes them, or take more photos, from all "
-            "around"
+            f"{means['subject_psnr']:.1f}): it could not be told from its surroundings. Let `daf nerf masks` look for "
+            "masks, give them (a folder `masks` beside the photos, or alpha), install the extra rembg, which makes "
+            "them, or take more photos, from all around"
         )
     return means
 

@@ -264,16 +264,17 @@ def turn_upright(shape: Header, declared: tuple[float, float] | None, otherwise:
 
 
 def sibling_mask(image: Path, root: Path | None = None) -> Path | None:
-    """A mask file by custom: in a folder `masks` beside the photos' folder `root`, as NAME.png or COLMAP's
-    NAME.jpg.png.
+    """A mask file by custom: in a folder `masks` beside the photos' folder `root`, or in a folder there that is named
+    like it (where training and test photos have the same names), as NAME.png or COLMAP's NAME.jpg.png.
     """
     root = root or image.parent
     folder = root.parent / "masks"
     if not folder.is_dir() or root.name == "masks" or not image.is_relative_to(root):
         return None
-    inside = folder / image.relative_to(root).parent
+    below = image.relative_to(root).parent
     names = [image.name + ".png", *(image.stem + suffix for suffix in SUFFIXES)]
-    return next((inside / name for name in names if is_file(inside / name)), None)
+    places = [inside / name for inside in (folder / root.name / below, folder / below) for name in names]
+    return next((place for place in places if is_file(place)), None)
 
 
 def any_transparent(views: list) -> bool:  # type: ignore[type-arg]

@@ -5,7 +5,8 @@ decides on one machine is what every task of every later job sees. It is made un
 capture is never found.
 
 Foreground, the first that there is: the photos' alpha; mask files in PHOTOS/masks or beside PHOTOS, named like the
-photos; masks by rembg, where that extra is installed. Without any, all of the picture is learned.
+photos; masks by rembg, where that extra is installed; silhouettes that all photos agree on (`nerf_plugin.foreground`).
+Where they agree on none, all of the picture is learned.
 """
 
 from __future__ import annotations
@@ -91,7 +92,8 @@ def make_posed(photos: Path, seed: int = 0, say: Say = lambda line: None) -> Pat
         if 2 * placed < total:
             problem = f"finding poses: only {placed} of {total} photos could be placed together"
             raise DatasetError(photos, problem, "Leave out the blurred; take more that overlap with the next by half.")
-        find_foreground(photos, work, say)
+        if not given_foreground(photos, work, say):
+            agreed_foreground(work, say)
         (work / "database.db").unlink(missing_ok=True)
         work.chmod(0o755)
         try:
@@ -104,12 +106,26 @@ def make_posed(photos: Path, seed: int = 0, say: Say = lambda line: None) -> Pat
     return posed(photos)
 
 
-def find_foreground(photos: Path, capture: Path, say: Say) -> None:
-    """Put masks into a capture, where the photos have no alpha of their own. Raises DatasetError."""
+def agreed_foreground(capture: Path, say: Say) -> None:
+    """Put masks into a capture, where its photos agree on silhouettes."""
+    from nerf_plugin.datasets import colmap, silhouettes
+
+    found = colmap.load(capture, "all")
+    foreground = silhouettes.find_masks(found, say)
+    if foreground.problem is None:
+        silhouettes.write_masks(found, foreground, say)
+        say(f"the foreground is what the photos agree on ({foreground.agreement:.0%})")
+    else:
+        say(f"no alpha, no masks, no rembg, and {foreground.problem}: all of the picture is learned")
+
+
+def given_foreground(photos: Path, capture: Path, say: Say) -> bool:
+    """Put masks into a capture, where the photos have no alpha of their own; whether it has any foreground then. Raises
+    DatasetError."""
     files = photos_in(capture / "images")
     if any(images.header(path).alpha and images.decode(path)[..., 3].min() < 250 for path in files[:3]):
         say("the foreground is the photos' alpha")
-        return
+        return True
     for folder in (photos / "masks", photos.resolve().parent / "masks"):
         found = {path: mask for path in files if (mask := mask_in(folder, path.name)) is not None}
         if not found:
@@ -122,17 +138,16 @@ def find_foreground(photos: Path, capture: Path, say: Say) -> None:
         (capture / "masks").mkdir()
         for path, mask in found.items():
             shutil.copy(mask, capture / "masks" / f"{path.stem}{mask.suffix}")
-        return
+        return True
     try:
         rembg = _rembg()
         if rembg is None:
-            say("no alpha, no masks and no rembg: all of the picture is learned")
-            return
+            return False
         say(f"rembg: loading its model {MODEL}")
         session = _session()
     except (Exception, SystemExit) as error:  # without onnxruntime its import ends the process
         problem = f"finding the foreground: rembg cannot be started ({type(error).__name__}: {error})"
-        advice = "Install all of it (pip install 'daf[rembg]'), let it fetch its model once, or give mask files."
+        advice = "Install all of it (pip install 'daf[rembg]') and let it fetch its model once, or give mask files."
         raise DatasetError(photos, problem, advice) from error
     (capture / "masks").mkdir()
     for index, path in enumerate(files):
@@ -145,6 +160,7 @@ def find_foreground(photos: Path, capture: Path, say: Say) -> None:
                 path, problem, "Let it fetch its model once, give mask files, or uninstall it."
             ) from error
         Image.fromarray(shape).save(capture / "masks" / f"{path.stem}.png")
+    return True
 
 
 def mask_in(folder: Path, name: str) -> Path | None:

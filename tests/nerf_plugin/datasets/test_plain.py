@@ -21,7 +21,7 @@ from PIL import Image
 
 from mapreduce import BadInput, JobFailed, run
 from nerf_plugin.datasets import DatasetError, load, plain, poses, tally
-from nerf_plugin.datasets.plain import find_foreground, make_posed, place_of
+from nerf_plugin.datasets.plain import given_foreground, make_posed, place_of
 from nerf_plugin.job import Nerf
 from tests.nerf_plugin.captures import RADIUS, photograph, plain_photos
 
@@ -181,7 +181,7 @@ def test_mask_files_are_taken_along(capture: Path) -> None:
     (capture / "ball" / "masks").mkdir()
     for n in range(3):
         Image.new("L", (24, 24), 40 * n).save(capture / "ball" / "masks" / f"shot_0{n}.png")
-    find_foreground(capture / "ball", capture / "work", print)
+    given_foreground(capture / "ball", capture / "work", print)
     for n in range(3):
         with Image.open(capture / "work" / "masks" / f"shot_0{n}.png") as mask:
             assert mask.getpixel((3, 3)) == 40 * n
@@ -191,7 +191,7 @@ def test_a_missing_mask_is_named(capture: Path) -> None:
     (capture / "masks").mkdir()
     Image.new("L", (24, 24)).save(capture / "masks" / "shot_00.jpg.png")
     with pytest.raises(DatasetError, match=r"masks for 1 of 3 photos, none for shot_01\.jpg"):
-        find_foreground(capture / "ball", capture / "work", print)
+        given_foreground(capture / "ball", capture / "work", print)
 
 
 class Rembg(types.SimpleNamespace):
@@ -219,12 +219,12 @@ def test_rembg_is_asked_last_with_one_model_for_all_photos_and_its_failure_named
     rembg = Rembg(most=6)
     monkeypatch.setitem(sys.modules, "rembg", rembg)
     for _ in range(2):
-        find_foreground(capture / "ball", capture / "work", print)
+        given_foreground(capture / "ball", capture / "work", print)
         assert len(list((capture / "work" / "masks").glob("*.png"))) == 3
         shutil.rmtree(capture / "work" / "masks")
     assert rembg.asked == [(24, 24, 3)] * 6 and rembg.loaded == ["u2net"]
     with pytest.raises(DatasetError, match=r"finding the foreground: rembg failed \(RuntimeError: no memory\)"):
-        find_foreground(capture / "ball", capture / "work", print)
+        given_foreground(capture / "ball", capture / "work", print)
     plain._session.cache_clear()
 
 
@@ -235,12 +235,12 @@ def test_rembg_without_onnxruntime_ends_no_process(capture: Path, monkeypatch: p
     monkeypatch.syspath_prepend(str(capture / "broken"))
     monkeypatch.delitem(sys.modules, "rembg", raising=False)
     with pytest.raises(DatasetError, match=r"rembg cannot be started \(SystemExit: 1\).*pip install 'daf\[rembg\]'"):
-        find_foreground(capture / "ball", capture / "work", print)
+        given_foreground(capture / "ball", capture / "work", print)
 
 
-def test_without_any_foreground_all_is_learned(capture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_alpha_masks_and_rembg_there_is_no_given_foreground(
+    capture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "rembg", None)
-    said: list[str] = []
-    find_foreground(capture / "ball", capture / "work", said.append)
-    assert said == ["no alpha, no masks and no rembg: all of the picture is learned"]
+    assert not given_foreground(capture / "ball", capture / "work", print)
     assert not (capture / "work" / "masks").exists()
