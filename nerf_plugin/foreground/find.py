@@ -1,8 +1,8 @@
 """The turns: shape from colours, silhouettes from shape and colours, colours from silhouettes.
 
 The first colours are those of a ball where the cameras look, and of the photos' rims. Turns begin on small photos and a
-coarse lattice, in which one photo in four may disagree, and end on a finer one in which one in ten may. The last
-silhouettes are drawn on the photos themselves, where the shape says nearly all but the exact outline (outline.py).
+coarse lattice, in which one photo in six may be sure of the contrary, and end on a finer one with one in twenty. The
+last silhouettes are drawn on the photos themselves, where the shape says nearly all but the exact outline (outline.py).
 
 Not every capture can be cut so (a subject that the photos cut off, surroundings in its very colours), and a wrong mask
 is worse than none. So three things are asked of the result, and a reason is given where one is not so.
@@ -64,39 +64,24 @@ def find(cameras: Sequence[Camera], picture: Picture, box: np.ndarray, say: Call
     turns, turn = sum(len(level[2]) for level in _LEVELS), 0
     palette: Palette | None = None
     for side, points, strictness in _LEVELS:
-        small = [_within(camera, side) for camera in cameras]
-        photos = [picture(i, camera.width, camera.height) / np.float32(255) for i, camera in enumerate(small)]
-        bins = [codes(rgb) for rgb in photos]
-        rims = [_rim(rgb.shape[:2]) for rgb in photos]
-        volume = Volume(small, box, min(points, int((_MOST / len(small)) ** (1 / 3))))
-        if not len(volume.points):
+        scene = _Scene(cameras, picture, box, side, points)
+        if not len(scene.volume.points):
             return _nothing("there is no place that most photos show")
-        if palette is None:
-            away = np.linalg.norm(volume.points - focus_point(list(cameras)), axis=1)
-            occupancy = np.where(away < _BALL * 0.5 * (box[1] - box[0]).max(), 1.0, -1.0)
-            inside = [volume.seen(i, occupancy) > 0 for i in range(len(small))]
-            outside = [rim | (volume.seen(i, np.zeros(len(away))) == NOWHERE) for i, rim in enumerate(rims)]
-            palette = Palette(bins, inside, outside)
+        palette = palette or scene.first_palette(focus_point(list(cameras)), box)
         for strict in strictness:
             turn += 1
             say(f"finding the foreground: turn {turn} of {turns}")
-            odds = [smooth(palette.odds(i, code), rgb) for i, (code, rgb) in enumerate(zip(bins, photos))]
-            occupancy = volume.occupancy(odds, strict)
-            held = [1 / (1 + np.exp(-(colour + _SHAPE * volume.seen(i, occupancy)))) for i, colour in enumerate(odds)]
-            if turn < 3:  # the rim is the surroundings until there is a shape
-                held = [np.where(rim, np.minimum(one, 0.5), one) for one, rim in zip(held, rims)]
-            pure = [_away_from_outline(one > 0.5) for one in held]
-            inside = [one * clear for one, clear in zip(held, pure)]
-            palette = Palette(bins, inside, [(1 - one) * clear for one, clear in zip(held, pure)])
-        solid = volume.largest(occupancy)
+            odds = scene.odds(palette)
+            occupancy = scene.volume.occupancy(odds, strict)
+            held = scene.silhouettes(odds, occupancy, rims=turn > 2)
+            palette = scene.palette(held)
+        solid = scene.volume.largest(occupancy)
         if not solid.any():
             return _nothing("no shape has silhouettes that the photos agree on")
-        box = volume.around(solid)
-    shape = np.where(solid, 4.0, NOWHERE)
-    hulls = [volume.seen(i, shape) > 0 for i in range(len(small))]
-    overlap = [_overlap(one > 0.5, hull) for one, hull in zip(held, hulls)]
-    cover, cut = float(np.median([hull.mean() for hull in hulls])), volume.cut(solid)
-    agreement = float(np.median(overlap))
+        box = scene.volume.around(solid)
+    hulls = scene.hulls(solid)
+    agreement = float(np.median([_overlap(one > 0.5, hull) for one, hull in zip(held, hulls)]))
+    cover, cut = float(np.median([hull.mean() for hull in hulls])), scene.volume.cut(solid)
 
     def mask(index: int) -> np.ndarray:
         """(height, width) uint8 of a photo: 255 is subject."""
@@ -108,6 +93,48 @@ def find(cameras: Sequence[Camera], picture: Picture, box: np.ndarray, say: Call
         return np.asarray(np.rint(255 * whole).astype(np.uint8))
 
     return Foreground(agreement, cover, cut, _judge(agreement, cover, cut), mask)
+
+
+class _Scene:
+    """The photos at one size, and a lattice over the box; lists are by photo."""
+
+    def __init__(self, cameras: Sequence[Camera], picture: Picture, box: np.ndarray, side: int, points: int) -> None:
+        small = [_within(camera, side) for camera in cameras]
+        self.photos = [picture(i, camera.width, camera.height) / np.float32(255) for i, camera in enumerate(small)]
+        self.bins = [codes(rgb) for rgb in self.photos]
+        self.rims = [_rim(rgb.shape[:2]) for rgb in self.photos]
+        self.volume = Volume(small, box, min(points, int((_MOST / len(small)) ** (1 / 3))))
+
+    def first_palette(self, focus: np.ndarray, box: np.ndarray) -> Palette:
+        """A ball where the cameras look against the rims, and against what the lattice is not seen in."""
+        away = np.linalg.norm(self.volume.points - focus, axis=1)
+        inside = self.hulls(away < _BALL * 0.5 * (box[1] - box[0]).max())
+        reached = self.hulls(np.ones(len(away), bool))
+        return Palette(self.bins, inside, [rim | ~hull for rim, hull in zip(self.rims, reached)])
+
+    def odds(self, palette: Palette) -> list[np.ndarray]:
+        """What colours say of each pixel."""
+        return [smooth(palette.odds(i, code), rgb) for i, (code, rgb) in enumerate(zip(self.bins, self.photos))]
+
+    def silhouettes(self, odds: list[np.ndarray], occupancy: np.ndarray, rims: bool) -> list[np.ndarray]:
+        """How likely each pixel is of the subject, by its colour and the shape. rims: whether one on a photo's rim may
+        be; it may once there is a shape."""
+        held = []
+        for i, colour in enumerate(odds):
+            one = 1 / (1 + np.exp(-(colour + _SHAPE * self.volume.seen(i, occupancy))))
+            held.append(one if rims else np.where(self.rims[i], np.minimum(one, 0.5), one))
+        return held
+
+    def palette(self, held: list[np.ndarray]) -> Palette:
+        """The colours of silhouettes, without those along outlines, which are mixtures."""
+        pure = [_away_from_outline(one > 0.5) for one in held]
+        inside = [one * clear for one, clear in zip(held, pure)]
+        return Palette(self.bins, inside, [(1 - one) * clear for one, clear in zip(held, pure)])
+
+    def hulls(self, solid: np.ndarray) -> list[np.ndarray]:
+        """(h, w) bool: where the photos see some of the points `solid` (N,)."""
+        shape = np.where(solid, -NOWHERE, NOWHERE)
+        return [self.volume.seen(i, shape) > 0 for i in range(len(self.photos))]
 
 
 def _judge(agreement: float, cover: float, cut: float) -> str | None:
