@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from mapreduce import BadInput, Context, History, Job, Outputs, Param, Stage, StageResult, check_output
 from nerf_plugin.options import AvatarOptions
@@ -59,6 +59,8 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, AvatarOptions, Job):
     Writes into OUT: avatar.obj (.mtl, .png), avatar.glb, avatar.ply, avatar.json, viewer.html, field.daf, report.html,
     report.json, turntable.webp, contact-sheet.png, and renders of the held-out photos.
     """
+
+    version: ClassVar[str] = "2"
 
     dataset: Annotated[Path, Param(description="folder of the capture, or its transforms.json")]
     out: Annotated[Path, Param(description="folder for the results")] = Path("avatar")

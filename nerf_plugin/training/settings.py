@@ -114,7 +114,7 @@ class Settings:
         """The same run for photos without masks: twice the rays at the coarse levels, where all of the picture must be
         explained, calmer densities and surroundings that begin clear, which keep fog from forming, shells for what lies
         outside the box, which rays need no longer be opaque before, and harmonics from the start."""
-        levels = tuple(replace(level, rays=min(131072, 2 * level.rays)) for level in self.levels)
+        levels = tuple(replace(level, rays=max(level.rays, min(131072, 2 * level.rays))) for level in self.levels)
         calm = replace(self, levels=levels, rate_sigma=min(self.rate_sigma, 0.8), raw_around=-6.0)
         return replace(calm, sh_start=0.0, shells=8, alpha_weight=0.0, pixel=0.0)
 
@@ -144,7 +144,7 @@ class Settings:
 PRESETS: dict[str, Settings] = {
     "draft": Settings((Level(64, 40, 16384), Level(128, 48, 49152)), rate_sigma=1.6),
     "standard": Settings(
-        (Level(64, 100, 16384), Level(128, 136, 49152), Level(256, 40, 131072), Level(256, 368, 131072)),
+        (Level(64, 100, 16384), Level(128, 136, 49152), Level(256, 40, 131072), Level(256, 184, 262144)),
         sh_start=0.15,
         rate_end=0.03,
         smooth=3e-6,
@@ -152,7 +152,7 @@ PRESETS: dict[str, Settings] = {
         pixel=1.18,
     ),
     "fine": Settings(
-        (Level(64, 120, 16384), Level(128, 160, 49152), Level(256, 48, 131072), Level(256, 680, 131072)),
+        (Level(64, 120, 16384), Level(128, 160, 49152), Level(256, 48, 131072), Level(256, 340, 262144)),
         sh_start=0.15,
         rate_end=0.03,
         smooth=1e-5,

@@ -34,10 +34,6 @@ BLOCK = 256
 """Bricks whose gradients are merged, smoothed and used up before the next ones' are: half a megabyte, which stays in a
 core's own cache."""
 
-KEPT = 128 << 20
-"""Bytes of gradients that stay resident while rows are joined; more of them are given back and come again as zeros,
-since the ranges of rows are mapped just then."""
-
 Packet = dict[str, np.ndarray]
 """Gradients of one range of bricks (see `kernels.update`): touched (bricks,) uint64, packed (n*16,) int8, and trilinear
 (n,) uint8 where densities are smoothed, else (0,)."""
@@ -70,8 +66,6 @@ class Scratch:
     def join(self, parts: Iterable[np.ndarray], count: int) -> np.ndarray:
         """(count, 16) float16: all ranges of rows in one array, which is good until the next call. Each range is let go
         before the next is asked for: all that are mapped at a time count as resident."""
-        if self._clean and self._grads.nbytes > KEPT:
-            self._grads = np.zeros(0, np.float32)
         if len(self._rows) < count:
             self._rows = np.empty((0, 16), np.float16)  # the old ones go first
             self._rows = np.empty((count, 16), np.float16)
