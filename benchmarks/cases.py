@@ -232,7 +232,7 @@ CASES = {
                 "dense": Figure("x less than a dense exchange", "more"),
                 "live": Figure("x less than a dense exchange of live voxels", "more"),
             },
-            full=HEAD | {"effort": 0.3},
+            full=HEAD,
             quick=SMALL_HEAD,
             prepare=radiance.capture,
             limit=900,

@@ -159,7 +159,7 @@ class Worker:
             slots=self.settings.slots,
             plugins=self._versions,
             pid=os.getpid(),
-            running=task_keys(dict.fromkeys([*self.pool, *self.link.outbox.keys()])),
+            running=task_keys(dict.fromkeys([*self.link.outbox.keys(), *self.pool])),
         )
         self.link.join(encode(hello), time.monotonic())
 

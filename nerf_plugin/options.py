@@ -13,7 +13,7 @@ class AvatarOptions:
     """Parameters that `nerf` and `nerf-batch` share."""
 
     preset: Annotated[Literal["draft", "standard", "fine"], Param(description="time against quality")] = "standard"
-    effort: Annotated[float, Param(gt=0, le=100, description="times the preset's rounds")] = 1.0
+    effort: Annotated[float, Param(gt=0, le=100, description="times the preset's rays")] = 1.0
     scale: Annotated[
         float, Param(ge=0, le=1, description="of the photos' sides; 0: halved until none has over 1.1 megapixels")
     ] = 0.0

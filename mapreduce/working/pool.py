@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Collection, Iterator
+from itertools import zip_longest
 
 import zmq
 
@@ -67,10 +68,11 @@ class Pool:
             self._start()
 
     def __iter__(self) -> Iterator[Key]:
-        """The attempts that wait or run here."""
+        """The attempts that run or wait here, in about the order in which they will end: a coordinator that hears of
+        them for the first time calls back the last ones when others have nothing to do."""
+        for row in zip_longest(*(slot.held for slot in self._all())):
+            yield from filter(None, row)
         yield from self._queue
-        for slot in self._all():
-            yield from slot.held
 
     @property
     def idle(self) -> bool:

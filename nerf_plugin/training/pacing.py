@@ -76,10 +76,12 @@ def refit(settings: Settings, levels: Sequence[Level], level: int, done: int, bo
         return list(levels)  # the level is over: its rounds are not reopened
     if left < max(book["seconds"]):
         return [*levels[:level], replace(levels[level], rounds=done)]
-    per_ray = cost / levels[level].rays
+    rays = levels[level].rays
+    per_ray = cost / rays
+    whole = wanted[level].rounds * wanted[level].rays / rays  # rounds of the preset's level, if they were like these
     dropped = len(levels) == level + 1 < len(wanted)  # then its rounds are meant for ending here
-    begun = min(1.0, done / (wanted if dropped else levels)[level].rounds)
-    here = wanted[level].rounds * (1 - begun) * cost
+    begun = min(1.0, done / (whole if dropped else levels[level].rounds))
+    here = whole * (1 - begun) * cost
     between = book["between"] or BETWEEN
     count = len(wanted)
     while True:
@@ -90,12 +92,12 @@ def refit(settings: Settings, levels: Sequence[Level], level: int, done: int, bo
         )
         spare = left - between * len(later)
         factor = min(MOST, spare / work) if work > 0 else MOST
-        if count == level + 1 or factor * wanted[count - 1].rounds >= LEAST:
+        if count == level + 1 or wanted[count - 1].scaled(max(0.0, factor)).rounds >= LEAST:
             break
         count -= 1
     factor = max(factor, 0.0)
-    rest = wanted[level].rounds * (1 - begun) * factor
+    rest = whole * (1 - begun) * factor
     if count == level + 1:  # however much of the level is done: finer ones may have been dropped just now
-        rest = math.floor(min(left / cost, max(0.0, MOST * wanted[level].rounds - done)))
+        rest = math.floor(min(left / cost, max(0.0, MOST * whole - done)))
     now = replace(levels[level], rounds=max(done, done + round(rest)))
-    return [*levels[:level], now, *(replace(wanted[i], rounds=max(1, round(wanted[i].rounds * factor))) for i in later)]
+    return [*levels[:level], now, *(wanted[i].scaled(factor) for i in later)]

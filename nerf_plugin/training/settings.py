@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+AT_LEAST = 131072
+"""Rays of a round down to which a shorter run takes smaller rounds before it takes fewer: below some 200 rounds, the
+number of steps matters more than what they cost."""
+
 
 @dataclass(frozen=True)
 class Level:
@@ -17,6 +21,11 @@ class Level:
     resolution: int
     rounds: int
     rays: int
+
+    def scaled(self, factor: float) -> Level:
+        """The same level with `factor` times the rays, in one round at least."""
+        rays = min(self.rays, max(AT_LEAST, round(self.rays * factor)))
+        return replace(self, rounds=max(1, round(self.rounds * factor * self.rays / rays)), rays=rays)
 
 
 @dataclass(frozen=True)
@@ -114,7 +123,7 @@ class Settings:
         """The same run for photos without masks: twice the rays at the coarse levels, where all of the picture must be
         explained, calmer densities and surroundings that begin clear, which keep fog from forming, shells for what lies
         outside the box, which rays need no longer be opaque before, and harmonics from the start."""
-        levels = tuple(replace(level, rays=max(level.rays, min(131072, 2 * level.rays))) for level in self.levels)
+        levels = tuple(replace(level, rays=max(level.rays, min(AT_LEAST, 2 * level.rays))) for level in self.levels)
         calm = replace(self, levels=levels, rate_sigma=min(self.rate_sigma, 0.8), raw_around=-6.0)
         return replace(calm, sh_start=0.0, shells=8, alpha_weight=0.0, pixel=0.0)
 
@@ -136,9 +145,8 @@ class Settings:
         )
 
     def scaled(self, factor: float) -> Settings:
-        """The same run with `factor` times the rounds (at least one each)."""
-        levels = tuple(replace(level, rounds=max(1, round(level.rounds * factor))) for level in self.levels)
-        return replace(self, levels=levels)
+        """The same run with `factor` times the rays, in one round a level at least."""
+        return replace(self, levels=tuple(level.scaled(factor) for level in self.levels))
 
 
 PRESETS: dict[str, Settings] = {

@@ -49,6 +49,20 @@ def test_a_new_incarnation_has_a_new_identity_and_names_what_it_runs(coordinator
     assert sorted(coordinator.results(3)) == [0, 1, 2]
 
 
+def test_what_ends_first_is_named_first(coordinator, worker):
+    """A coordinator that was started again calls back the last ones for idle workers: these must not be running."""
+    worker(slots=2)
+    coordinator.welcome()
+    coordinator.plan(Letters(["abc"] * 8, sleep=1.0))
+    coordinator.send(m.Ack(100))
+    coordinator.send(assign(*range(8)))
+    assert set(coordinator.results(2)) == {0, 1}  # which stay unacknowledged
+    time.sleep(0.3)
+    coordinator.send(m.Reregister())
+    named = [key.index for key in coordinator.welcome().running]
+    assert [set(named[:2]), set(named[2:4]), set(named[4:])] == [{0, 1}, {2, 3}, {4, 5, 6, 7}]
+
+
 def test_a_coordinator_that_died_finds_its_worker_and_the_results_again(coordinator, worker, tmp_path):
     worker()
     coordinator.welcome()

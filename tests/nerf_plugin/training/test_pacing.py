@@ -90,6 +90,13 @@ def test_time_is_used_when_fine_levels_are_dropped_late(slow_after: int) -> None
     assert 0.85 * budget < seconds < 1.1 * budget + 0.5
 
 
+@pytest.mark.parametrize(("share", "rays"), [(0.3, 131072), (1.0, 262144)])
+def test_a_small_budget_takes_smaller_rounds(share: float, rays: int) -> None:
+    settings = PRESETS["standard"]
+    whole = simulate(settings, 1e9, 1e-6)[0] / MOST
+    assert simulate(settings, share * whole, 1e-6)[3][-1].rays == pytest.approx(rays, rel=0.05)
+
+
 def test_a_large_budget_lengthens_the_run_up_to_a_bound() -> None:
     settings = PRESETS["draft"]
     _, rounds, _, levels = simulate(settings, 1e9, 1e-6)

@@ -264,6 +264,19 @@ def test_without_masks_the_rounds_stay_and_see_more_at_first():
     assert [level.rays for level in calm.levels] == [32768, 98304, 131072, 262144]
 
 
+def test_a_shorter_run_takes_smaller_rounds_before_fewer():
+    levels = (Level(8, 100, 16384), Level(16, 184, 262144))
+    sizes = {f: [(x.rounds, x.rays) for x in Settings(levels).scaled(f).levels] for f in (0.001, 0.25, 0.5, 0.75, 1, 2)}
+    assert sizes == {
+        0.001: [(1, 16384), (1, 131072)],
+        0.25: [(25, 16384), (92, 131072)],
+        0.5: [(50, 16384), (184, 131072)],
+        0.75: [(75, 16384), (184, 196608)],
+        1: [(100, 16384), (184, 262144)],
+        2: [(200, 16384), (368, 262144)],
+    }
+
+
 def test_rungs_halve_until_a_pixel_is_about_a_voxel():
     assert [rung((400, 400), n) for n in (64, 128, 256, 384)] == [2, 1, 0, 0]
     assert rung((1920, 1080), 256) == 2
