@@ -1,12 +1,12 @@
 """Fitting a run into a budget of seconds: the plan is shortened or lengthened, never cut.
 
 Learning rates fall over the whole run and most of the quality comes with the last of them, so a run that is simply
-stopped has wasted its budget. Instead the number of rounds of the levels is chosen anew after every round, from what
-rounds have cost so far, so that the run with its falling rates ends when the time does. The plan goes by the median of
-the last few rounds, and a round is not begun that would end too late if it took as long as the slowest of them. A
-budget far below what the preset needs drops fine levels rather than train all of them hardly at all (they come back
-when rounds turn out to be faster: a run's first ones may have compiled kernels); one far above lengthens the run, up to
-`MOST` times the preset.
+stopped has wasted its budget. Instead the rounds of the levels (how many, and of how many rays) are chosen anew after
+every round, from what rounds have cost so far, so that the run with its falling rates ends when the time does. The plan
+goes by the median of the last few rounds, and a round is not begun that would end too late if it took as long as the
+slowest of them. A budget far below what the preset needs drops fine levels rather than train all of them hardly at all
+(they come back when rounds turn out to be faster: a run's first ones may have compiled kernels); one far above
+lengthens the run, up to `MOST` times the preset.
 
 All is plain data and a function of it. The seconds come from whoever plans (`stages.training`), who commits them with
 the stage's state; a run that is taken up again goes on with what it had left.

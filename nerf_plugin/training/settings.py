@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-AT_LEAST = 131072
-"""Rays of a round down to which a shorter run takes smaller rounds before it takes fewer: below some 200 rounds, the
-number of steps matters more than what they cost."""
+LARGE = 131072
+"""Rays of a round that is large. A shorter run takes smaller rounds, down to this, before it takes fewer: below some
+200 rounds of a level, the number of steps matters more than what they cost. Photos without masks double theirs up to
+it."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Level:
 
     def scaled(self, factor: float) -> Level:
         """The same level with `factor` times the rays, in one round at least."""
-        rays = min(self.rays, max(AT_LEAST, round(self.rays * factor)))
+        rays = min(self.rays, max(LARGE, round(self.rays * factor)))
         return replace(self, rounds=max(1, round(self.rounds * factor * self.rays / rays)), rays=rays)
 
 
@@ -123,7 +124,7 @@ class Settings:
         """The same run for photos without masks: twice the rays at the coarse levels, where all of the picture must be
         explained, calmer densities and surroundings that begin clear, which keep fog from forming, shells for what lies
         outside the box, which rays need no longer be opaque before, and harmonics from the start."""
-        levels = tuple(replace(level, rays=max(level.rays, min(AT_LEAST, 2 * level.rays))) for level in self.levels)
+        levels = tuple(replace(level, rays=max(level.rays, min(LARGE, 2 * level.rays))) for level in self.levels)
         calm = replace(self, levels=levels, rate_sigma=min(self.rate_sigma, 0.8), raw_around=-6.0)
         return replace(calm, sh_start=0.0, shells=8, alpha_weight=0.0, pixel=0.0)
 

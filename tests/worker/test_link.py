@@ -57,7 +57,7 @@ def test_what_ends_first_is_named_first(coordinator, worker):
     coordinator.send(m.Ack(100))
     coordinator.send(assign(*range(8)))
     assert set(coordinator.results(2)) == {0, 1}  # which stay unacknowledged
-    time.sleep(0.3)
+    time.sleep(0.1)
     coordinator.send(m.Reregister())
     named = [key.index for key in coordinator.welcome().running]
     assert [set(named[:2]), set(named[2:4]), set(named[4:])] == [{0, 1}, {2, 3}, {4, 5, 6, 7}]
