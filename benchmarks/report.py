@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from .cases import CASES, Figure
@@ -84,7 +85,9 @@ def plots(rows: list[Row], folder: Path) -> list[Path]:
         spreads = [row.spread(label) or (0.0, 0.0) for row in group]
         errors = [[m - low for m, (low, _) in zip(medians, spreads, strict=True)]]
         errors.append([high - m for m, (_, high) in zip(medians, spreads, strict=True)])
-        figure_, axes = pyplot.subplots(figsize=(7, 0.6 + 0.35 * len(group)), layout="constrained")
+        title = fill(case.title, 90)
+        height = 0.45 + 0.15 * len(title.splitlines()) + 0.35 * len(group)
+        figure_, axes = pyplot.subplots(figsize=(7, height), layout="constrained")
         colors = ["#1f6f8b" if row.peer.startswith("daf") else "#b9c4c9" for row in group]
         names, scale = [row.peer for row in group], ""
         if min(medians) > 0 and max(medians) > 30 * min(medians):  # points: a bar's length means nothing without a zero
@@ -101,7 +104,7 @@ def plots(rows: list[Row], folder: Path) -> list[Path]:
             axes.annotate(_number(median), (high, place), (7, 0), textcoords="offset points", va="center", fontsize=8)
         axes.margins(x=0.1)
         axes.set_xlabel(f"{label}, {figure.unit} ({figure.better} is better{scale})")
-        axes.set_title(case.title, fontsize=10, loc="left")
+        axes.set_title(title, fontsize=10, loc="left")
         axes.spines[["top", "right"]].set_visible(False)
         path = folder / f"{name}.svg"
         figure_.savefig(path, metadata={"Date": None})
