@@ -28,6 +28,10 @@ class Allowance:
         """Another task."""
         self.written = 0
 
+    def allows(self, count: int) -> bool:
+        """Whether the task at hand may write so many bytes more."""
+        return not self.limit or self._paused or self.written + count <= self.limit
+
     def spend(self, count: int) -> None:
         """So many bytes are about to be written. Raises OutputTooLarge."""
         if self.limit and not self._paused:

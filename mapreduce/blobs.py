@@ -11,31 +11,26 @@ mapping. From another host the bytes are fetched (see blobserver.py) and then ma
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import xxhash
-
-from .allowance import allowance
+from .blobwriter import BlobWriter, Buffer
 from .errors import DafError
-from .pages import WRITE, mapped
+from .pages import mapped
 from .recycle import SMALLEST, Pool
 
 if TYPE_CHECKING:
+    from .drafts import Draft
     from .wire.messages import Node, Ref
 
-Buffer = bytes | bytearray | memoryview
 Fetch = Callable[["Node", int, "Ref", int, int], Buffer]
+Place = Callable[[int, int, int], memoryview]
+"""(descriptor, offset, size) -> these bytes, mapped"""
 
-_IOV_MAX = 512
-_PIECE = 256 << 10
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _numbers = itertools.count()
 
 
@@ -50,114 +45,6 @@ class BlobLost(DafError):
 
 class BlobWrong(BlobLost):
     """There are bytes, and they are not those that the reference stands for: a bad disk, or a worker that lies."""
-
-
-class BlobWriter:
-    """Writes one blob front to back. Use as a context manager: leaving it without `commit` deletes what was written.
-
-    `size` is about how many bytes will come; a file for as many is taken from `pool`, if it has one.
-    """
-
-    def __init__(self, directory: Path, pool: Pool | None = None, size: int = 0):
-        self._directory = str(directory)
-        self._temporary = f"{self._directory}/{os.getpid()}-{threading.get_ident():x}-{next(_numbers)}.tmp"
-        self._pool = pool
-        self._held = 0
-        """Bytes that the file has already: old ones, or pages that were made ahead."""
-        self._pages: memoryview | None = None
-        taken = None
-        if pool is not None and size >= SMALLEST:
-            directory.mkdir(parents=True, exist_ok=True)
-            taken = pool.take(size, self._temporary) or pool.new(size, self._temporary)
-        if taken is not None:
-            self._fd, self._held, self._pages = taken
-        else:
-            try:
-                self._fd = os.open(self._temporary, _CREATE, 0o600)
-            except FileNotFoundError:  # the unit's first blob
-                directory.mkdir(parents=True, exist_ok=True)
-                self._fd = os.open(self._temporary, _CREATE, 0o600)
-        self._digest = xxhash.xxh3_128()
-        self.size = 0
-
-    def write(self, parts: Iterable[Buffer]) -> int:
-        """Append the parts; returns the number of bytes written. Raises OSError when the disk is full, OutputTooLarge
-        when the task has written more than it may."""
-        views = [memoryview(part).cast("B") for part in parts if len(part)]
-        total = sum(map(len, views))
-        allowance.spend(total)
-        while self._pages is not None and views:
-            view = views.pop(0)
-            room = len(self._pages) - self.size
-            if len(view) > room:
-                view, rest = view[:room], view[room:]
-                views.insert(0, rest)
-            self._store(self._pages, view)
-            if self.size == len(self._pages):
-                self._pages = None
-        while views:
-            done = self._append(_some(views, WRITE - self.size % WRITE))
-            self.size += done
-            while views and done >= len(views[0]):
-                done -= len(views[0])
-                self._digest.update(views.pop(0))
-            if done:
-                self._digest.update(views[0][:done])
-                views[0] = views[0][done:]
-        return total
-
-    def _store(self, pages: memoryview, view: memoryview) -> None:
-        """Write through the mapping, a piece at a time: what was hashed is still in the processor's cache."""
-        for start in range(0, len(view), _PIECE):
-            piece = view[start : start + _PIECE]
-            self._digest.update(piece)
-            pages[self.size : self.size + len(piece)] = piece
-            self.size += len(piece)
-
-    def _append(self, views: list[memoryview]) -> int:
-        try:
-            return os.pwritev(self._fd, views, self.size)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or self._pool is None:
-                raise
-            self._pool.clear()
-            return os.pwritev(self._fd, views, self.size)
-
-    def commit(self) -> tuple[bytes, int]:
-        """Give the blob its name; returns (16-byte XXH3-128, size in bytes)."""
-        digest = self._digest.digest()
-        self._pages = None
-        if self._held > self.size:
-            os.ftruncate(self._fd, self.size)
-        os.close(self._fd)
-        self._fd = -1
-        os.replace(self._temporary, f"{self._directory}/{digest.hex()}")
-        self._temporary = ""
-        return digest, self.size
-
-    def __enter__(self) -> BlobWriter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pages = None
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-        if self._temporary:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._temporary)
-            self._temporary = ""
-
-
-def _some(views: list[memoryview], room: int) -> list[memoryview]:
-    """The first `room` bytes of `views`, or less."""
-    some: list[memoryview] = []
-    for view in views[:_IOV_MAX]:
-        some.append(view[:room])
-        room -= len(view)
-        if room <= 0:
-            break
-    return some
 
 
 class BlobStore:
@@ -179,16 +66,24 @@ class BlobStore:
         """The path of a blob, as text: each segment that a task reads asks for one."""
         return f"{self._text}/{job}/{ref.stage}/{int(ref.kind)}/{ref.hash.hex()}"
 
-    def writer(self, job: int, stage: int, kind: int, size: int = 0) -> BlobWriter:
-        """A writer of a blob of about `size` bytes; 0: unknown."""
-        return BlobWriter(self.unit(job, stage, kind), self.pool, size)
+    def writer(self, job: int, stage: int, kind: int, size: int = 0, draft: Draft | None = None) -> BlobWriter:
+        """A writer of a blob of about `size` bytes; 0: unknown. What lies in `draft` already need not be copied."""
+        return BlobWriter(self.unit(job, stage, kind), self.pool, size, draft)
 
-    def put(self, job: int, stage: int, kind: int, parts: Iterable[Buffer]) -> tuple[bytes, int]:
-        """Store one blob; returns (hash, size)."""
+    def draft(self, job: int, stage: int, kind: int, expected: int) -> Draft:
+        """The file of an output in the making, of about `expected` bytes."""
+        from .drafts import Draft
+
+        return Draft(self.unit(job, stage, kind), self.pool, expected)
+
+    def put(
+        self, job: int, stage: int, kind: int, parts: Iterable[Buffer], digest: bytes | None = None
+    ) -> tuple[bytes, int]:
+        """Store one blob; returns (hash, size). `digest`: its hash, where that is known."""
         parts = list(parts)
         with self.writer(job, stage, kind, sum(map(len, parts))) as writer:
-            writer.write(parts)
-            return writer.commit()
+            writer.write(parts, hashed=digest is None)
+            return writer.commit(digest)
 
     def release(self, job: int, units: Iterable[tuple[int, int]] = ()) -> None:
         """Delete these units, or all of the job. Mappings of deleted files stay valid until they are dropped."""
@@ -244,9 +139,10 @@ def _large(folder: Path) -> list[tuple[str, int]]:
     return found
 
 
-def map_file(path: Path | str, offset: int = 0, size: int | None = None) -> memoryview:
-    """A read-only view of a file's bytes [offset, offset + size), mapped. Raises FileNotFoundError; ValueError when it
-    is too short."""
+def map_file(path: Path | str, offset: int = 0, size: int | None = None, place: Place = mapped) -> memoryview:
+    """A read-only view of a file's bytes [offset, offset + size), mapped by `place`.
+
+    Raises FileNotFoundError; ValueError when it is too short."""
     fd = _open_named(path)
     try:
         total = os.fstat(fd).st_size
@@ -255,7 +151,7 @@ def map_file(path: Path | str, offset: int = 0, size: int | None = None) -> memo
             raise ValueError(f"{path} has {total} bytes, wanted {size} from {offset}")
         if size == 0:
             return memoryview(b"")
-        return mapped(fd, offset, size)
+        return place(fd, offset, size)
     finally:
         os.close(fd)
 
@@ -294,8 +190,8 @@ class Reader:
             store = self._stores[node.directory] = BlobStore(Path(node.directory))
         return store
 
-    def read(self, job: int, ref: Ref, offset: int = 0, size: int | None = None) -> memoryview:
-        """Bytes [offset, offset + size) of a blob, read-only.
+    def read(self, job: int, ref: Ref, offset: int = 0, size: int | None = None, place: Place = mapped) -> memoryview:
+        """Bytes [offset, offset + size) of a blob, read-only, and mapped by `place` if they are on this host.
 
         Raises:
             BlobLost: naming the node, when the bytes cannot be had from it.
@@ -309,7 +205,7 @@ class Reader:
             names.append(self._store_of(node).name(job, ref))
         for candidate in dict.fromkeys(names):
             try:
-                return verified(map_file(candidate, offset, size), ref, offset)
+                return verified(map_file(candidate, offset, size, place), ref, offset)
             except FileNotFoundError:
                 continue
             except OSError as error:
@@ -331,12 +227,12 @@ def verified(view: memoryview, ref: Ref, offset: int) -> memoryview:
     Raises:
         BlobWrong: naming the node.
     """
-    if not offset and len(view) == ref.size:
-        right = xxhash.xxh3_128_digest(view) == ref.hash
-    else:
-        from .wire.codec import intact
+    from .wire.codec import BadPacket, fingerprint, intact
 
-        right = intact(view)
+    try:
+        right = fingerprint(view) == ref.hash if not offset and len(view) == ref.size else intact(view)
+    except BadPacket:
+        right = False
     if not right:
         raise BlobWrong(ref.node, f"the bytes under {ref.hash.hex()} are not those that were made")
     return view

@@ -168,7 +168,7 @@ class Fetcher:
             return self._right(node, job, ref, offset, size)
         data = self._right(node, job, ref, 0, ref.size)
         with allowance.paused():
-            self._store.put(job, ref.stage, ref.kind, [data])
+            self._store.put(job, ref.stage, ref.kind, [data], ref.hash)
         return map_file(self._store.path(job, ref.stage, ref.kind, ref.hash), offset, size)
 
     def _right(self, node: Node, job: int, ref: Ref, offset: int, size: int) -> Buffer:

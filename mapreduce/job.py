@@ -9,6 +9,7 @@ What must hold for the promise of the same bits: every method is a function of i
 
 from __future__ import annotations
 
+import itertools
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -60,9 +61,15 @@ class Outputs(Iterable[Pair]):
     Iterate over all, or over one `partition(i)`. Arrays are read-only views of mapped files. Passing an `Outputs` on in
     `Stage.shared` costs nothing: only its references travel."""
 
-    def __init__(self, parts: Sequence[Callable[[], Iterator[Pair]]], refs: Sequence[Any] = ()):
+    def __init__(
+        self,
+        parts: Sequence[Callable[[], Iterator[Pair]]],
+        refs: Sequence[Any] = (),
+        beside: Callable[[int], tuple[np.ndarray, tuple[int, ...]] | None] = lambda count: None,
+    ):
         self._parts = parts
         self.refs = tuple(refs)
+        self._beside = beside
 
     @property
     def partitions(self) -> int:
@@ -73,12 +80,40 @@ class Outputs(Iterable[Pair]):
         """The pairs of one partition."""
         return self._parts[index]()
 
+    def side_by_side(self, count: int | None = None) -> tuple[np.ndarray, tuple[int, ...]]:
+        """The arrays of the first `count` partitions (by default of all), which hold one value each, as parts of one:
+        (array, where each partition begins along its first axis).
+
+        Where all of them are files of this host nothing is copied: they are mapped side by side, and between two there
+        may be items that mean nothing. Read-only. Raises ValueError when a partition does not hold one array, or they
+        differ in more than their length.
+        """
+        count = self.partitions if count is None else count
+        found = self._beside(count)
+        if found is None:
+            found = joined([[value for _, value in self.partition(number)] for number in range(count)])
+        return found
+
     def __iter__(self) -> Iterator[Pair]:
         for part in self._parts:
             yield from part()
 
     def __repr__(self) -> str:
         return f"<Outputs of {self.partitions} partitions>"
+
+
+def joined(values: Sequence[Sequence[Any]]) -> tuple[np.ndarray, tuple[int, ...]]:
+    """The one array of each partition, copied into one: (array, where each begins). Raises ValueError."""
+    import numpy as np
+
+    arrays = [array for some in values for array in some]
+    if any(len(some) != 1 for some in values) or not all(isinstance(array, np.ndarray) for array in arrays):
+        raise ValueError("only partitions that hold one array each can be put side by side")
+    if len({(array.dtype, array.shape[1:]) for array in arrays}) > 1:
+        raise ValueError("only arrays that differ in nothing but their length can be put side by side")
+    whole = np.concatenate(arrays)
+    whole.flags.writeable = False
+    return whole, (0, *itertools.accumulate(len(array) for array in arrays[:-1]))
 
 
 @dataclass(frozen=True)
@@ -160,6 +195,11 @@ class Context(Protocol):
         """`make()` the first time, and the same object later, in this process: for the whole job (data that every round
         needs), or
         until the stage ends (what all its tasks derive from `shared`)."""
+
+    def empty(self, shape: int | tuple[int, ...], dtype: Any = "float64") -> np.ndarray:
+        """Memory for an array that this task fills and yields, as `numpy.empty` gives it, but where the output will
+        lie: what is yielded whole or from the front (`array[:used]`), in the order of partitions, is not copied. Do not
+        change it after the task."""
 
     def artifact(self, path: str | Path, mode: str = "wb") -> AbstractContextManager[Any]:
         """Open a file that appears under `path` only when the block ends well. In `finish` it is listed in the job's

@@ -19,11 +19,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import itertools
 import mmap
 import os
 import sys
 import time
 import weakref
+from collections.abc import Sequence
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.mmap.restype = ctypes.c_void_p
@@ -31,7 +33,7 @@ _LIBC.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_
 _LIBC.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 _LIBC.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 _FAILED = ctypes.c_void_p(-1).value
-_NOTHING, _FIXED, _NORESERVE, _COLLAPSE = 0, 0x10, 0x4000, 25
+_NOTHING, _FIXED, _NORESERVE, _POPULATE, _COLLAPSE = 0, 0x10, 0x4000, 0x8000, 25
 _DONTNEED = 4
 
 WRITE = 256 << 10
@@ -80,11 +82,44 @@ def mapped(fd: int, offset: int, size: int, *, write: bool = False) -> memoryvie
     except BaseException:
         _LIBC.munmap(reserved, room)
         raise
-    weakref.finalize(block, _LIBC.munmap, reserved, room).atexit = False
-    if not write:
-        _blocks[id(block)] = block
-    view = memoryview(block).cast("B")
+    view = _view(block, reserved, room, readonly=not write)
     return view if write else view.toreadonly()
+
+
+def _view(block: ctypes.Array[ctypes.c_char], reserved: int, room: int, *, readonly: bool) -> memoryview:
+    """The bytes of a block within a reservation, which ends with the last view of it."""
+    weakref.finalize(block, _LIBC.munmap, reserved, room).atexit = False
+    if readonly:
+        _blocks[id(block)] = block
+    return memoryview(block).cast("B")
+
+
+class Span:
+    """A range of addresses in which files of `sizes` bytes are mapped side by side: arrays in them are then parts of
+    one array. Each file begins at a multiple of a huge page; what lies between two reads as zeros. Linux only. Raises
+    OSError."""
+
+    def __init__(self, sizes: Sequence[int]):
+        grain = HUGE or mmap.ALLOCATIONGRANULARITY
+        self._sizes = tuple(sizes)
+        self._starts = (0, *itertools.accumulate(size + -size % grain for size in sizes))
+        room = self._starts[-1] + grain
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
+        reserved = _map(None, room, mmap.PROT_READ, flags, -1, 0)
+        self.address = reserved + -reserved % grain
+        block = (ctypes.c_char * self._starts[-1]).from_address(self.address)
+        self.view = _view(block, reserved, room, readonly=True).toreadonly()
+        """All of it."""
+
+    def place(self, number: int, fd: int, offset: int, size: int) -> memoryview:
+        """Map bytes [offset, offset + size) of a file as that of number `number`. Raises OSError, and ValueError when
+        they do not fit."""
+        start = self._starts[number]
+        if offset % mmap.ALLOCATIONGRANULARITY or size > self._sizes[number]:
+            raise ValueError(f"{size} bytes from {offset} do not fit into {self._sizes[number]}")
+        flags = mmap.MAP_SHARED | _FIXED | _POPULATE
+        _map(self.address + start, size, mmap.PROT_READ, flags, fd, offset)
+        return self.view[start : start + size]
 
 
 def let_go(address: int, size: int, owner: object) -> bool:

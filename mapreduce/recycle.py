@@ -87,7 +87,7 @@ class Pool:
     def give(self, files: Iterable[tuple[str, int]]) -> None:
         """Move released files (path, size in bytes) into the pool, as far as they fit; the oldest make room."""
         files = [(path, size) for path, size in files if SMALLEST <= size <= self._limit]
-        if not files or not self._can():
+        if not files or not self.usable:
             return
         kept = sorted(self._list(), key=lambda item: item.since)
         room = os.statvfs(self.folder)
@@ -140,7 +140,7 @@ class Pool:
 
     def new(self, size: int, path: str) -> Taken | None:
         """A new file at `path` with huge pages for about `size` bytes; None when there is no such thing here."""
-        if not HUGE or size < HUGE or self._large or not self._can():
+        if not HUGE or size < HUGE or self._large or not self.usable:
             return None
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         pages = self._widener.widen(fd, size)
@@ -163,7 +163,9 @@ class Pool:
         """Delete all of it: the space is needed."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _can(self) -> bool:
+    @property
+    def usable(self) -> bool:
+        """Whether the store lies in a memory file system."""
         if self._usable is None:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._usable = hasattr(fcntl, "F_SETLEASE") and _file_system(self.folder) == _TMPFS

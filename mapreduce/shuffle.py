@@ -22,7 +22,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .blobs import BlobWriter, map_file
+from .blobs import map_file
+from .blobwriter import BlobWriter
 from .wire import codec
 
 Chunk = tuple[list[Any], "list[int] | None", list[Any]]
@@ -50,6 +51,7 @@ class Collector:
         combine: (key, values) -> value, or None.
         folder: gives the folder for runs; called at the first spill, so a small task makes none.
         budget: bytes of values held before a run is spilled.
+        weigh: value -> about how many bytes it holds; sees each value that is no plain number.
     """
 
     def __init__(
@@ -59,7 +61,9 @@ class Collector:
         combine: Combine | None = None,
         folder: Callable[[], Path] | None = None,
         budget: int = 128 << 20,
+        weigh: Callable[[Any], int] | None = None,
     ):
+        self._weigh = weigh or weight
         self._partitions = partitions
         self._partition = partition
         self._combine = combine
@@ -70,7 +74,7 @@ class Collector:
 
     def collect(self, pairs: Iterable[tuple[Any, Any]]) -> None:
         """Take all pairs. Raises BadKey and codec.Unsendable for what cannot be shuffled."""
-        groups, budget, held = self._groups, self._budget, 0
+        groups, budget, held, weigh = self._groups, self._budget, 0, self._weigh
         for pair in pairs:
             try:
                 key, value = pair
@@ -82,7 +86,7 @@ class Collector:
                 raise BadKey(
                     f"a {type(key).__name__} cannot be a key; use text, bytes, numbers or tuples of them"
                 ) from error
-            held += _SMALL if value.__class__ in _PLAIN else weight(value)
+            held += _SMALL if value.__class__ in _PLAIN else weigh(value)
             if held > budget:
                 if self._combine is not None:
                     self._combine_groups()
@@ -257,7 +261,7 @@ def _write_groups(writer: BlobWriter, keys: list[Any], groups: Mapping[Any, list
     size = 0
     for start in range(0, len(keys), CHUNK_VALUES):
         chunk = slice(start, start + CHUNK_VALUES)
-        size += writer.write(codec.dumps([keys[chunk], None, values[chunk]], checksum=checksum))
+        size += _write_chunk(writer, [keys[chunk], None, values[chunk]], checksum)
     return size
 
 
@@ -268,8 +272,8 @@ def _write_segment(writer: BlobWriter, groups: Iterable[Grouped], checksum: bool
     size = held = 0
 
     def flush() -> int:
-        single = all(count == 1 for count in counts)
-        return writer.write(codec.dumps([keys, None if single else counts, values], checksum=checksum))
+        chunk = [keys, None if all(count == 1 for count in counts) else counts, values]
+        return _write_chunk(writer, chunk, checksum)
 
     for key, some in groups:
         for start in range(0, len(some), CHUNK_VALUES):
@@ -284,6 +288,11 @@ def _write_segment(writer: BlobWriter, groups: Iterable[Grouped], checksum: bool
     if keys:
         size += flush()
     return size
+
+
+def _write_chunk(writer: BlobWriter, chunk: list[Any], checksum: bool) -> int:
+    parts = codec.dumps(chunk, checksum=checksum, sealed=checksum, at=writer.size)
+    return writer.write(parts, sealed=checksum)
 
 
 def _segment(path: Path, sizes: Sequence[int], number: int) -> Iterator[Chunk]:

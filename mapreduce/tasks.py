@@ -12,13 +12,14 @@ its blobs among the stage's `inputs`."""
 from __future__ import annotations
 
 import itertools
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import shuffle
 from .artifacts import ArtifactFile, open_artifact
@@ -27,6 +28,11 @@ from .job import History, Job, Outputs, Stage, StageResult
 from .roots import Roots
 from .wire import codec
 from .wire.messages import Ref
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .drafts import Draft
 
 PLAN, MAP, REDUCE, FINISH = range(4)
 INLINE_BYTES = 16 << 10
@@ -57,6 +63,8 @@ class Env:
     node: str = ""
     budget: int = 128 << 20
     report: Callable[[float, float, str], None] = lambda done, total, note: None
+    sizes: dict[int, int] = field(default_factory=dict)
+    """By kind of task: the size of the last output with large arrays."""
     cache: dict[str, Any] = field(default_factory=dict)
     decoded: dict[bytes, Any] = field(default_factory=dict)
     roots: Roots = field(default_factory=Roots)
@@ -149,6 +157,7 @@ class TaskContext:
         self._kind = kind
         self._rng: Any = None
         self._scratch: Path | None = None
+        self.draft: Draft | None = None
 
     @property
     def rng(self) -> Any:
@@ -171,6 +180,30 @@ class TaskContext:
             cache[key] = make()
         return cache[key]
 
+    def empty(self, shape: int | tuple[int, ...], dtype: Any = "float64") -> np.ndarray:
+        import numpy as np
+
+        env, kind, shape = self._env, np.dtype(dtype), shape if isinstance(shape, tuple) else (shape,)
+        size = math.prod(shape) * kind.itemsize
+        if size >= codec.LARGE and self._kind in (MAP, REDUCE) and env.store.pool.usable:
+            if self.draft is None:
+                self.draft = env.store.draft(self.job, self.stage, self._kind, env.sizes.get(self._kind, size))
+            array = self.draft.empty(shape, kind)
+            if array is not None:
+                return array
+        return np.empty(shape, kind)
+
+    def weigh(self, value: Any) -> int:
+        """About how many bytes a value holds that the task has yielded."""
+        if self.draft is not None:
+            self.draft.taken(value)
+        return shuffle.weight(value)
+
+    def wrote(self, size: int) -> None:
+        """The task's output is complete, and has so many bytes: the next one will have as many."""
+        if self.draft is not None:
+            self._env.sizes[self._kind] = size
+
     @contextmanager
     def artifact(self, path: str | Path, mode: str = "wb") -> Iterator[ArtifactFile]:
         self._env.roots.check(path, "artifact")
@@ -190,6 +223,8 @@ class TaskContext:
         return self._scratch
 
     def close(self) -> None:
+        if self.draft is not None:
+            self.draft.close()
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
@@ -237,13 +272,14 @@ def run_map(env: Env, stage: LoadedStage, index: int) -> TaskResult:
         if pairs is None:
             return TaskResult(b"", 0, (), ctx.counters)
         partition, combine = stage.method("partition"), stage.method("combine")
-        collector = shuffle.Collector(stage.reduces, partition, combine, ctx.scratch, env.budget)
+        collector = shuffle.Collector(stage.reduces, partition, combine, ctx.scratch, env.budget, ctx.weigh)
         collector.collect(pairs)
         if collector.empty:
             return TaskResult(b"", 0, (), ctx.counters)
-        with env.store.writer(env.job_id, stage.number, MAP, collector.expected()) as writer:
+        with env.store.writer(env.job_id, stage.number, MAP, collector.expected(), ctx.draft) as writer:
             sizes = collector.write(writer)
             digest, size = writer.commit()
+        ctx.wrote(size)
         return TaskResult(digest, size, sizes, ctx.counters)
     finally:
         ctx.close()
@@ -264,9 +300,10 @@ def run_reduce(env: Env, stage: LoadedStage, index: int, segments: Sequence[Segm
         first = next(stream, None)
         if first is None:
             return TaskResult(b"", 0, (), ctx.counters)
-        with env.store.writer(env.job_id, stage.number, REDUCE, shuffle.weight(first[1])) as writer:
+        with env.store.writer(env.job_id, stage.number, REDUCE, ctx.weigh(first[1]), ctx.draft) as writer:
             shuffle.write_pairs(writer, itertools.chain([first], stream))
             digest, size = writer.commit()
+        ctx.wrote(size)
         return TaskResult(digest, size, (), ctx.counters)
     finally:
         ctx.close()
@@ -303,7 +340,13 @@ def outputs_of(reader: Reader, job_id: int, refs: Sequence[Ref | None]) -> Outpu
     def part(ref: Ref | None) -> Callable[[], Iterator[tuple[Any, Any]]]:
         return lambda: iter(()) if ref is None else shuffle.pairs(reader.read(job_id, ref))
 
-    return Outputs([part(ref) for ref in refs], [() if ref is None else (ref,) for ref in refs])
+    def beside(count: int) -> tuple[np.ndarray, tuple[int, ...]] | None:
+        from .beside import side_by_side
+
+        some = [ref for ref in refs[:count] if ref is not None]
+        return side_by_side(reader, job_id, some) if some and len(some) == count else None
+
+    return Outputs([part(ref) for ref in refs], [() if ref is None else (ref,) for ref in refs], beside)
 
 
 def _segment(env: Env, segment: Segment) -> Iterator[shuffle.Chunk]:

@@ -24,6 +24,9 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))  # workers load this f
 from mapreduce import History, Job, Stage
 from nerf_plugin.stages.training import TrainingStages
 
+_diaries: dict[Path, int] = {}
+"""This process's descriptor of each diary."""
+
 
 @dataclass
 class Training(TrainingStages, Job):
@@ -74,11 +77,12 @@ class Training(TrainingStages, Job):
     # ------------------------------------------------------------------------------------------------------ the diary
 
     def note(self, what: str, **facts: Any) -> None:
-        """Append a line; short writes to a file opened for appending do not mix."""
+        """Append a line; short writes to a file opened for appending do not mix. It stays open: what a line costs
+        counts as the engine's."""
         line = json.dumps({"what": what, "end": time.time(), "pid": os.getpid(), **facts}) + "\n"
-        fd = os.open(self.diary / "diary.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        os.write(fd, line.encode())
-        os.close(fd)
+        if self.diary not in _diaries:
+            _diaries[self.diary] = os.open(self.diary / "diary.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        os.write(_diaries[self.diary], line.encode())
 
     def due(self, now: float) -> bool:
         """Whether to save: not before `every` seconds, or a tenth of the time so far, have passed."""
@@ -106,19 +110,20 @@ class Training(TrainingStages, Job):
         """Reduce, as the job does it, and a line about it."""
         yield from self.watched("reduce", "reduce_task", super().step(part, packets, ctx), ctx)
 
-    def watched(self, what: str, kernel: str, work: Iterator[Any], ctx: Any) -> list[Any]:
+    def watched(self, what: str, kernel: str, work: Iterator[Any], ctx: Any) -> Iterator[Any]:
         """The pairs of one task; the diary gets its times and the bytes that it leaves."""
         import nerf_plugin.training as training
 
         inner = Stopwatch(getattr(training, kernel))
         setattr(training, kernel, inner)
-        begin, cpu = time.time(), time.thread_time()
+        begin, cpu, size = time.time(), time.thread_time(), 0
         try:
-            pairs = list(work)
+            for pair in work:
+                size += _bytes(pair[1])
+                yield pair
         finally:
             setattr(training, kernel, inner.function)
         spent = time.thread_time() - cpu
-        size = sum(map(_bytes, (value for _, value in pairs)))
         dense, live = ctx.cached(f"sizes {ctx.state['level']}", lambda: _sizes(ctx))
         self.note(
             what,
@@ -135,11 +140,14 @@ class Training(TrainingStages, Job):
             dense=dense,
             live=live,
         )
-        return pairs
+
+
+_END = object()
 
 
 class Stopwatch:
-    """A function that adds up what its calls take, wall and CPU seconds, and keeps its last result."""
+    """A function that adds up what its calls take, wall and CPU seconds, and keeps its last result. Where that begins
+    with an iterator, what making its items takes is counted too."""
 
     result: Any = None
 
@@ -147,11 +155,23 @@ class Stopwatch:
         self.function, self.wall, self.cpu = function, 0.0, 0.0
 
     def __call__(self, *args: Any) -> Any:
+        self.result = self.timed(self.function, *args)
+        if isinstance(self.result, tuple):
+            return self.items(self.result[0]), self.result[1]
+        return self.result
+
+    def items(self, iterator: Iterator[Any]) -> Iterator[Any]:
+        """The same items; what making them takes is added."""
+        while (item := self.timed(next, iterator, _END)) is not _END:
+            yield item
+
+    def timed(self, function: Callable[..., Any], *args: Any) -> Any:
+        """What the function returns; its time is added."""
         wall, cpu = time.perf_counter(), time.thread_time()
-        self.result = self.function(*args)
+        result = function(*args)
         self.wall += time.perf_counter() - wall
         self.cpu += time.thread_time() - cpu
-        return self.result
+        return result
 
 
 def _sizes(ctx: Any) -> tuple[int, int]:

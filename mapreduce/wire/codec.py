@@ -3,10 +3,16 @@
 A *packet* holds one value and stands alone, in a message or in a file:
 
     offset 0   magic b"DAF1", u32 head size, u32 number of frames, u32 flags, u64 packet size, u64 XXH3-64 of all that
-               follows (flag 1: there is none, for the packet is part of what is hashed and read as a whole)
+               follows, with the flags as its seed. Flag 1: there is none, for the packet is part of what is hashed and
+               read as a whole. Flag 2: the packet is sealed, and its header, which has the checksum, is all that counts
+               for the hash of its file (see `fingerprint`)
     offset 32  one u64 a frame: its size in bytes
     then       the head: msgpack of the value, arrays replaced by extension 1 -> (dtype, shape, frame number)
     then       the frames, each aligned to 64 bytes from the start of the packet; the packet's size is a multiple of 64
+
+A frame of 256 KiB or more begins at a page of 4 KiB of the file that the packet is written to, behind a frame of zeros
+that nothing refers to, and the size of a packet with such a frame is a multiple of a page. So it can be mapped beside
+others (`Outputs.side_by_side`), or be made where it lies (see `drafts.py`).
 
 An array is written from its own memory and read as a read-only view of the packet, so a memory-mapped packet costs no
 copy.
@@ -30,12 +36,17 @@ import xxhash
 
 MAGIC = b"DAF1"
 ALIGN = 64
+PAGE = 4096
+LARGE = 256 << 10
+"""Bytes of a frame that begins at a page of its file."""
 _HEADER = struct.Struct("<4sIIIQQ")
-_UNCHECKED = 1
+_UNCHECKED, _SEALED = 1, 2
 _ARRAY, _TUPLE, _SCALAR, _COMPLEX, _PATH = 1, 2, 3, 4, 5
 _KINDS = frozenset("biufcSUMm")
 _DTYPE = re.compile(r"[<>|][biufcSU][1-9]\d{0,8}|[<>][Mm]8(\[\d*[a-zA-Z]+\])?")
-_ZEROS = bytes(ALIGN)
+_ZEROS = bytes(PAGE)
+_FILLER = memoryview(b"")
+"""Stands for the zeros before a large frame."""
 _BUFFER = 4096
 """First bytes of a packer's buffer, which grows: the default of 256 KiB goes back to the system each time."""
 _small = msgpack.Packer(buf_size=_BUFFER)
@@ -55,9 +66,11 @@ class BadPacket(ValueError):
     """Bytes that are not a packet: torn, altered, or beyond the limits. Never raised for a packet that `dumps` made."""
 
 
-def dumps(value: Any, *, checksum: bool = True) -> list[Buffer]:
+def dumps(value: Any, *, checksum: bool = True, sealed: bool = False, at: int = 0) -> list[Buffer]:
     """The parts of one packet, in order. Large arrays are parts of their own and share the array's memory: write them
-    before changing it. Leave `checksum` out only of what its readers compare with a hash of the whole.
+    before changing it. Leave `checksum` out only of what its readers compare with a hash of the whole. `sealed`: the
+    first part is all that counts for the hash of the file. `at`: where in its file the packet will begin, a multiple of
+    64.
 
     Raises:
         Unsendable: naming the type that cannot be sent.
@@ -71,6 +84,8 @@ def dumps(value: Any, *, checksum: bool = True) -> list[Buffer]:
                     f"an array of dtype {item.dtype} cannot be sent; use numbers, bytes or fixed-width text"
                 )
             array = np.ascontiguousarray(item)
+            if array.nbytes >= LARGE:
+                frames.append(_FILLER)
             frames.append(memoryview(array.reshape(-1).view(np.uint8).data) if array.size else memoryview(b""))
             return msgpack.ExtType(_ARRAY, _small.pack((item.dtype.str, item.shape, len(frames) - 1)))
         if isinstance(item, tuple):
@@ -90,18 +105,25 @@ def dumps(value: Any, *, checksum: bool = True) -> list[Buffer]:
         )
 
     head = _pack(value, default)
-    sizes = struct.pack(f"<{len(frames)}Q", *map(len, frames))
-    parts: list[Buffer] = [sizes, head]
-    position = _HEADER.size + len(sizes) + len(head)
-    for frame in frames:
-        parts += [_ZEROS[: -position % ALIGN], frame]
-        position += -position % ALIGN + len(frame)
-    parts.append(_ZEROS[: -position % ALIGN])
-    position += -position % ALIGN
-    digest = xxhash.xxh3_64()
+    position = _HEADER.size + 8 * len(frames) + len(head)
+    body: list[Buffer] = []
+    end = ALIGN
+    for number, frame in enumerate(frames):
+        body.append(_ZEROS[: -position % ALIGN])
+        position += len(body[-1])
+        if frame is _FILLER:
+            frame = frames[number] = memoryview(_ZEROS)[: -(at + position) % PAGE]
+            end = PAGE
+        body.append(frame)
+        position += len(frame)
+    body.append(_ZEROS[: -(at + position) % end])
+    position += len(body[-1])
+    parts: list[Buffer] = [struct.pack(f"<{len(frames)}Q", *map(len, frames)), head, *body]
+    flags = _SEALED if sealed else 0
+    digest = xxhash.xxh3_64(seed=flags)
     for part in parts if checksum else ():
         digest.update(part)
-    about = (0, position, digest.intdigest()) if checksum else (_UNCHECKED, position, 0)
+    about = (flags, position, digest.intdigest()) if checksum else (_UNCHECKED, position, 0)
     header = _HEADER.pack(MAGIC, len(head), len(frames), *about)
     frames.clear()  # `default` refers to itself: what it holds would stay until the garbage collector comes round
     return [header, *parts]
@@ -136,11 +158,9 @@ def loads(buffer: Buffer, *, check: bool = False) -> Any:
         BadPacket: the bytes are no packet, or exceed a limit.
     """
     view = memoryview(buffer)
-    head_size, count, size, digest = _header(view)
-    if check and digest is None:
-        raise BadPacket("the packet has no checksum")
-    if check and xxhash.xxh3_64_intdigest(view[_HEADER.size : size]) != digest:
-        raise BadPacket("checksum differs: the packet was altered or torn")
+    head_size, count, size, _, _ = _header(view)
+    if check:
+        _check(view)
     position = _HEADER.size + 8 * count
     lengths = struct.unpack_from(f"<{count}Q", view, _HEADER.size)
     head = view[position : position + head_size]
@@ -165,30 +185,57 @@ def packets(buffer: Buffer, *, check: bool = False) -> Iterator[Any]:
 
 def intact(buffer: Buffer) -> bool:
     """Whether `buffer` is packets, one behind the other, which have checksums, and the right ones."""
-    view = memoryview(buffer)
     try:
-        while view:
-            _, _, size, digest = _header(view)
-            if xxhash.xxh3_64_intdigest(view[_HEADER.size : size]) != digest:
-                return False
-            view = view[size:]
+        for _ in _sound(memoryview(buffer)):
+            pass
     except BadPacket:
         return False
     return True
 
 
-def _header(view: memoryview) -> tuple[int, int, int, int | None]:
-    """(head size, frames, packet size, checksum if it has one)"""
+def fingerprint(buffer: Buffer) -> bytes:
+    """The XXH3-128 that names these bytes as a file: of all of them; or, where they are sealed packets, of their
+    headers. A reader of one packet then needs no hash but its checksum, and neither its writer nor a reader of all of
+    them hashes twice. Raises BadPacket for sealed packets that are not intact."""
+    view = memoryview(buffer)
+    if len(view) < _HEADER.size or view[:4] != MAGIC or not _HEADER.unpack_from(view)[3] & _SEALED:
+        return xxhash.xxh3_128_digest(view)
+    digest = xxhash.xxh3_128()
+    for header in _sound(view):
+        digest.update(header)
+    return digest.digest()
+
+
+def _sound(view: memoryview) -> Iterator[memoryview]:
+    """The headers of the packets in there. Raises BadPacket when one has no checksum, or not the right one."""
+    while view:
+        size = _check(view)
+        yield view[: _HEADER.size]
+        view = view[size:]
+
+
+def _check(view: memoryview) -> int:
+    """Compare the checksum of the packet in front; returns the packet's size. Raises BadPacket."""
+    _, _, size, flags, digest = _header(view)
+    if flags == _UNCHECKED:
+        raise BadPacket("the packet has no checksum")
+    if xxhash.xxh3_64_intdigest(view[_HEADER.size : size], seed=flags) != digest:
+        raise BadPacket("checksum differs: the packet was altered or torn")
+    return size
+
+
+def _header(view: memoryview) -> tuple[int, int, int, int, int]:
+    """(head size, frames, packet size, flags, checksum)"""
     if len(view) < _HEADER.size:
         raise BadPacket(f"{len(view)} bytes are too few for a packet")
     magic, head_size, count, flags, size, digest = _HEADER.unpack_from(view)
-    if magic != MAGIC or flags & ~_UNCHECKED:
+    if magic != MAGIC or flags not in (0, _UNCHECKED, _SEALED):
         raise BadPacket("this is not a packet (wrong magic)")
     if count > MAX_FRAMES or head_size > MAX_HEAD or _HEADER.size + 8 * count + head_size > size or size % ALIGN:
         raise BadPacket("the packet's header contradicts itself")
     if size > len(view):
         raise BadPacket(f"the packet is cut off: {len(view)} of {size} bytes")
-    return head_size, count, size, None if flags else digest
+    return head_size, count, size, flags, digest
 
 
 def _unpack(data: Buffer, frames: list[memoryview], depth: int) -> Any:

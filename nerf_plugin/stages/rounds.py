@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from nerf_plugin.field import Field
     from nerf_plugin.grid import Grid
-    from nerf_plugin.training import Settings
+    from nerf_plugin.training import Rows, Settings
 
 LOSS_UNIT = 1e-6
 """Counters are integers: squared error is counted in millionths."""
@@ -169,13 +169,15 @@ class TrainingTasks:
         outside = None
         if settings.shells or settings.exposure:
             outside = ctx.cached("outside", partial(outside_of, ctx, "rows"), scope="stage")
-        packets, figures = map_task(settings, now, task, box, grid, rows, shard, scratch, outside)
+        packets, figures = map_task(settings, now, task, box, grid, rows, shard, scratch, outside, ctx.empty)
         ctx.count("rays", figures["rays"])
         ctx.count("samples", figures["alive"])
         ctx.count("_squared error", round(figures["loss"] / LOSS_UNIT))
-        ctx.count(TRAFFIC[0], sum(array.nbytes for packet in packets for array in packet.values()))
         ctx.count(TRAFFIC[1], 2 * 13 * 4 * math.prod(grid.resolution))
-        yield from enumerate(packets)
+        for part, packet in enumerate(packets):
+            arrays = packet.values() if isinstance(packet, dict) else (packet,)
+            ctx.count(TRAFFIC[0], sum(array.nbytes for array in arrays))
+            yield part, packet
 
     def step(self, part: int, packets: Iterable[Any], ctx: Context) -> Iterator[tuple[int, Any]]:
         """Reduce: one range of rows takes its optimiser step; packets come in map order."""
@@ -190,19 +192,20 @@ class TrainingTasks:
             yield part, outside.step(settings, now, state, packets)
             return
         _, grid = self.grid(ctx, "grid", now.level)
-        new = reduce_task(settings, now, grid, part, self.rows(ctx, grid), list(packets))
+        new = reduce_task(settings, now, grid, part, self.rows(ctx, grid), list(packets), ctx.empty)
         ctx.count(TRAFFIC[0], new.nbytes)
         yield part, new
 
-    def rows(self, ctx: Context, grid: Grid) -> np.ndarray:
-        """(N, 16) float16: all rows that a round begins with, joined once a round by each process that has tasks of
-        it."""
-        from nerf_plugin.training import Scratch
+    def rows(self, ctx: Context, grid: Grid) -> Rows:
+        """All rows that a round begins with, as they lie in memory: put side by side once a round by each process that
+        has tasks of it."""
+        from nerf_plugin.training import Rows
 
-        scratch = ctx.cached("scratch", Scratch)
-        return ctx.cached(  # type: ignore[no-any-return]
-            "rows", lambda: scratch.join(ranges_of(ctx, "rows"), grid.rows), scope="stage"
-        )
+        def load() -> Rows:
+            shared: Outputs = ctx.shared["rows"]
+            return Rows.apart(grid, *shared.side_by_side(ctx.state["parts"]))
+
+        return ctx.cached("rows", load, scope="stage")  # type: ignore[no-any-return]
 
     def round_of(self, ctx: Context) -> tuple[int, int]:
         """(round, number of photos) of the stage at hand."""

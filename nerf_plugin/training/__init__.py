@@ -11,13 +11,14 @@ local      all of it in one process, for tests and measurements
 from nerf_plugin.training.levels import finer_grid, finest, first_rows, initial, resample
 from nerf_plugin.training.schedule import RoundPlan, plan
 from nerf_plugin.training.settings import PRESETS, Level, Settings
-from nerf_plugin.training.tasks import Scratch, map_task, reduce_task
+from nerf_plugin.training.tasks import Rows, Scratch, map_task, reduce_task
 from nerf_plugin.training.views import prepare_view
 
 __all__ = [
     "PRESETS",
     "Level",
     "RoundPlan",
+    "Rows",
     "Scratch",
     "Settings",
     "finer_grid",

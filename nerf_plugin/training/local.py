@@ -15,7 +15,7 @@ from nerf_plugin.training import outside as outer
 from nerf_plugin.training.levels import finer_grid, finest, initial, resample
 from nerf_plugin.training.schedule import RoundPlan, plan
 from nerf_plugin.training.settings import Settings
-from nerf_plugin.training.tasks import Scratch, density, map_task, reduce_task, shift
+from nerf_plugin.training.tasks import Rows, Scratch, density, map_task, reduce_task, shift
 from nerf_plugin.training.views import prepare_view
 
 Report = Callable[[RoundPlan, Mapping[str, float], Callable[[], Field]], None]
@@ -41,18 +41,19 @@ def train_views(settings: Settings, views: Sequence[Mapping[str, Any]], bounds: 
             finer = finer_grid(settings, now.level, box, grid, rows)
             grid, rows = finer, resample(grid, rows, finer)
             outside = outside and outer.next_level(settings, now.level, outside)
-        outputs = [
-            map_task(settings, now, task, box, grid, rows, views, scratch, outside) for task in range(settings.tasks)
-        ]
+        outputs, old = [], Rows(rows, grid.first)
+        for task in range(settings.tasks):
+            packets, figures = map_task(settings, now, task, box, grid, old, views, scratch, outside)
+            outputs.append((list(packets), figures))
         rows = np.concatenate([
-            reduce_task(settings, now, grid, part, rows, [packets[part] for packets, _ in outputs])
+            reduce_task(settings, now, grid, part, old, [packets[part] for packets, _ in outputs])
             for part in range(settings.parts)
         ])  # fmt: skip
         if outside is not None:
             outside = outer.step(settings, now, outside, [packets[-1] for packets, _ in outputs])
         if report:
-            figures = {key: sum(stats[key] for _, stats in outputs) for key in outputs[0][1]}
-            report(now, figures, partial(make_field, settings, box, grid, rows, outside))
+            totals = {key: sum(stats[key] for _, stats in outputs) for key in outputs[0][1]}
+            report(now, totals, partial(make_field, settings, box, grid, rows, outside))
     return make_field(settings, box, grid, rows, outside)
 
 

@@ -5,13 +5,14 @@ reduce_task  the packets of one range, in map order, and all rows -> the range's
 
 Both are pure functions of plain data. Every round takes one optimiser step on the sum over all of its rays, so results
 are those of plain large-batch gradient descent: they depend on neither the number of workers nor that of map tasks
-(save for the rounding of packets). The rows of a level's grid, (N, 16) float16, are cut into `settings.parts`
-ranges by `Grid.ranges`; a reduce task returns its range, and the next round's map tasks read all of them.
+(save for the rounding of packets). The rows of a level's grid are cut into `settings.parts` ranges by `Grid.ranges`; a
+reduce task returns its range, and the next round's map tasks read all of them, side by side as they lie in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,9 +35,36 @@ BLOCK = 256
 """Bricks whose gradients are merged, smoothed and used up before the next ones' are: half a megabyte, which stays in a
 core's own cache."""
 
-Packet = dict[str, np.ndarray]
-"""Gradients of one range of bricks (see `kernels.update`): touched (bricks,) uint64, packed (n*16,) int8, and trilinear
-(n,) uint8 where densities are smoothed, else (0,)."""
+Packet = np.ndarray
+"""Gradients of one range of bricks, (bytes,) uint8: a word of 8 bytes a brick, 16 bytes for each of the n rows that the
+words name, and where densities are smoothed a byte more for each (see `parted`)."""
+Empty = Callable[[int, Any], np.ndarray]
+"""Memory for an array that a task hands on: `numpy.empty`, or what an engine has that saves a copy."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """All rows of a grid. values: (M, 16) float16. first: (B,) int32, where each brick's rows begin in it: the grid's
+    own numbers, or larger ones where ranges lie apart from each other."""
+
+    values: np.ndarray
+    first: np.ndarray
+
+    @classmethod
+    def apart(cls, grid: Grid, values: np.ndarray, starts: Sequence[int]) -> Rows:
+        """Rows whose range number i begins at starts[i] of `values`, as many ranges as there are starts."""
+        first = grid.first.copy()
+        for (brick, end, row, _), start in zip(grid.ranges(len(starts)), starts, strict=True):
+            first[brick:end] += np.int32(start - row)
+        return cls(values, first)
+
+
+def parted(packet: Packet, bricks: int, weighed: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A packet of so many bricks as `kernels.update` takes it: words (bricks,) uint64, packed (n*16,) int8, trilinear
+    (n,) uint8, or (0,) where rows are not weighed."""
+    rest = packet[8 * bricks :]
+    count = len(rest) // (17 if weighed else 16)
+    return packet[: 8 * bricks].view(np.uint64), rest[: 16 * count].view(np.int8), rest[16 * count :]
 
 
 class Scratch:
@@ -49,7 +77,6 @@ class Scratch:
     def clear(self) -> None:
         """Give back what grew with the grid; it grows again when it is asked for."""
         self._grads = np.zeros(0, np.float32)
-        self._rows = np.zeros((0, 16), np.float16)
         self._clean = True
 
     def gradients(self, rows: int) -> np.ndarray:
@@ -62,19 +89,6 @@ class Scratch:
             self._grads[:] = 0
         self._clean = False
         return self._grads[:size]
-
-    def join(self, parts: Iterable[np.ndarray], count: int) -> np.ndarray:
-        """(count, 16) float16: all ranges of rows in one array, which is good until the next call. Each range is let go
-        before the next is asked for: all that are mapped at a time count as resident."""
-        if len(self._rows) < count:
-            self._rows = np.empty((0, 16), np.float16)  # the old ones go first
-            self._rows = np.empty((count, 16), np.float16)
-        at = 0
-        for part in parts:
-            self._rows[at : at + len(part)] = part
-            at += len(part)
-            del part
-        return self._rows[:at]
 
     def clean(self) -> None:
         """The borrowed gradients are zeros again."""
@@ -127,20 +141,21 @@ def gather_rays(settings: Settings, plan: RoundPlan, task: int, grid: Grid,
     return rays, target, spans
 
 
-def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, grid: Grid, rows: np.ndarray,
+def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, grid: Grid, rows: Rows,
              views: Sequence[Mapping[str, Any]], scratch: Scratch | None = None,
-             outside: Mapping[str, np.ndarray] | None = None) -> tuple[list[Packet], dict[str, float]]:  # fmt: skip
+             outside: Mapping[str, np.ndarray] | None = None,
+             empty: Empty = np.empty) -> tuple[Iterator[Any], dict[str, float]]:  # fmt: skip
     """Gradients of the rays of one map task.
 
-    box: (2, 3) world box that the run began with. rows: (N, 16) float16. views: what `prepare_view` returned for each
+    box: (2, 3) world box that the run began with. views: what `prepare_view` returned for each
     photo; only those of this task are touched. Returns packets and figures: for each of `settings.parts` ranges
-    a Packet, and {rays, alive, steps, loss}; loss: sum of squared errors. Given
-    a state of `training.outside`, there is one packet more, its.
+    a Packet, and {rays, alive, steps, loss}; loss: sum of squared errors. Packets are made as they are asked for, all
+    of them before the next task uses `scratch`. Given a state of `training.outside`, there is one packet more, its.
     """
     scratch = scratch or Scratch()
     rays, target, spans = gather_rays(settings, plan, task, grid, views)
     count = len(target) // 4
-    grads = scratch.gradients(grid.rows)
+    grads = scratch.gradients(len(rows.values))
     touched = np.zeros(len(grid.places), np.uint64)
     back, pull = np.ones(count * 3, np.float32), np.empty(count * 3, np.float32)
     if outside is not None:
@@ -149,50 +164,65 @@ def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, gr
     out = np.empty(count * 5, np.float32)
     seed = (settings.seed * 7919 + plan.number * settings.tasks + task) & 0x7FFFFFFF
     loss, alive, steps = marching.march(
-        rows.view(np.uint16).reshape(-1), grads, touched, grid.table, grid.shape, grid.first, grid.present,
+        rows.values.view(np.uint16).reshape(-1), grads, touched, grid.table, grid.shape, rows.first, grid.present,
         grid.occupied, grid.box,
         rays, target, back, pull, count, seed, settings.step,
         density(settings, box) * grid.voxel * settings.step, shift(settings), settings.alpha_weight,
         settings.point_weight, plan.distortion, settings.stop, True, out, scratch.work, scratch.corner,
     )  # fmt: skip
-    packets = []
-    for start, stop, _, _ in grid.ranges(settings.parts):
-        words = np.empty(stop - start, np.uint64)
-        most = update.count_touched(touched, start, stop)
-        packed, trilinear = np.empty(most * 16, np.int8), np.empty(most if plan.smooth else 0, np.uint8)
-        n = update.pack(grads, touched, grid.first, start, stop, words, packed, trilinear)
-        packets.append({"touched": words, "packed": packed[: n * 16], "trilinear": trilinear[:n]})
-    scratch.clean()
-    if outside is not None:
-        packets.append(outer.packet(settings, plan, outside, spans, rays, grid.lo, grid.voxel, pull, out, photo))
-    return packets, {"rays": count, "alive": alive, "steps": steps, "loss": loss}
+
+    def packets() -> Iterator[Any]:
+        for start, stop, _, _ in grid.ranges(settings.parts):
+            yield _packet(grads, touched, rows.first, start, stop, plan.smooth > 0, empty)
+        scratch.clean()
+        if outside is not None:
+            yield outer.packet(settings, plan, outside, spans, rays, grid.lo, grid.voxel, pull, out, photo)
+
+    return packets(), {"rays": count, "alive": alive, "steps": steps, "loss": loss}
 
 
-def reduce_task(settings: Settings, plan: RoundPlan, grid: Grid, part: int, rows: np.ndarray,
-                packets: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:  # fmt: skip
+def _packet(grads: np.ndarray, touched: np.ndarray, first: np.ndarray, start: int, stop: int, weighed: bool,
+            empty: Empty) -> Packet:  # fmt: skip
+    """The packet of bricks start..stop."""
+    most, words = update.count_touched(touched, start, stop), 8 * (stop - start)
+    packet = empty(words + most * (17 if weighed else 16), np.uint8)
+    trilinear = np.empty(most if weighed else 0, np.uint8)
+    packed = packet[words : words + 16 * most].view(np.int8)
+    n = update.pack(grads, touched, first, start, stop, packet[:words].view(np.uint64), packed, trilinear)
+    end = words + 16 * n
+    if not weighed:
+        return packet[:end]
+    packet[end : end + n] = trilinear[:n]
+    return packet[: end + n]
+
+
+def reduce_task(settings: Settings, plan: RoundPlan, grid: Grid, part: int, rows: Rows, packets: Sequence[Packet],
+                empty: Empty = np.empty) -> np.ndarray:  # fmt: skip
     """One optimiser step of a range of rows.
 
-    part: number of the range, of `grid.ranges(settings.parts)`. rows: (N, 16) float16, all rows. packets: those of the
-    range, in map order. Returns the range's new rows, (n, 16) float16.
+    part: number of the range, of `grid.ranges(settings.parts)`. packets: those of the range, in map order. Returns the
+    range's new rows, (n, 16) float16.
     """
     begin, end, low, high = grid.ranges(settings.parts)[part]
-    old, new = rows.view(np.uint16), np.empty((high - low, 16), np.uint16)
+    old, new = rows.values.view(np.uint16), empty((high - low) * 16, np.uint16)
     sums = np.zeros(min(BLOCK, end - begin) * 64 * 16, np.float32)
+    apart = int(rows.first[begin]) - low if end > begin else 0
+    inputs = [parted(packet, end - begin, plan.smooth > 0) for packet in packets]
     done = [0] * len(packets)
     for brick in range(begin, end, BLOCK):
         last = min(brick + BLOCK, end)
         start, stop = int(grid.first[brick]), int(grid.first[last]) if last < len(grid.first) else grid.rows
         total = sums[: (stop - start) * 16]
-        for i, packet in enumerate(packets):
+        for i, (words, packed, trilinear) in enumerate(inputs):
             done[i] += update.merge(
-                total, grid.first, brick, packet["touched"][brick - begin : last - begin],
-                packet["packed"][16 * done[i] :], packet["trilinear"][done[i] :],
+                total, grid.first, brick, words[brick - begin : last - begin], packed[16 * done[i] :],
+                trilinear[done[i] :],
             )  # fmt: skip
         if plan.smooth:
-            smooth(old.reshape(-1), total, brick, last, grid.table, grid.shape, grid.first, grid.present, grid.places,
+            smooth(old.reshape(-1), total, brick, last, grid.table, grid.shape, rows.first, grid.present, grid.places,
                    plan.smooth)  # fmt: skip
         update.step(
-            old[start:stop].reshape(-1), total, plan.rate_sigma, plan.rate_color, plan.rate_sh, settings.beta,
-            new[start - low : stop - low].reshape(-1),
+            old[start + apart : stop + apart].reshape(-1), total, plan.rate_sigma, plan.rate_color, plan.rate_sh,
+            settings.beta, new[(start - low) * 16 : (stop - low) * 16],
         )  # fmt: skip
-    return new.view(np.float16)
+    return new.view(np.float16).reshape(-1, 16)

@@ -20,8 +20,8 @@ reduce tasks make."""
 honest = BlobWriter.commit
 
 
-def commit(self: BlobWriter) -> tuple[bytes, int]:
-    digest, size = honest(self)
+def commit(self: BlobWriter, known: bytes | None = None) -> tuple[bytes, int]:
+    digest, size = honest(self, known)
     path = Path(self._directory) / digest.hex()
     if HOW == "last" and path.parent.name != str(int(REDUCE)):
         return digest, size

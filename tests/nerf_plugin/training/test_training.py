@@ -3,7 +3,6 @@
 import hashlib
 import mmap
 import sys
-import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from nerf_plugin.grid import Grid, lattice
 from nerf_plugin.training import (
     PRESETS,
     Level,
+    Rows,
     Scratch,
     Settings,
     finer_grid,
@@ -92,12 +92,33 @@ def test_tasks_in_any_order_with_any_scratch_give_the_same_packets(views):
     box, grid, rows = initial(SMALL, views, BOUNDS)
     now = plan(SMALL, 3, len(views))
     shared = Scratch()
-    backwards = [map_task(SMALL, now, t, box, grid, rows, views, shared)[0] for t in (3, 2, 1, 0)][::-1]
+    rows = Rows(rows, grid.first)
+    backwards = [list(map_task(SMALL, now, t, box, grid, rows, views, shared)[0]) for t in (3, 2, 1, 0)][::-1]
     for task in range(4):
         alone, figures = map_task(SMALL, now, task, box, grid, rows, views)
         assert figures["rays"] > 0
-        for a, b in zip(alone, backwards[task]):
-            assert {k: v.tobytes() for k, v in a.items()} == {k: v.tobytes() for k, v in b.items()}
+        assert [packet.tobytes() for packet in alone] == [packet.tobytes() for packet in backwards[task]]
+
+
+@pytest.mark.parametrize("smooth", [0.0, 1e-3])
+def test_ranges_that_lie_apart_change_no_bit(views, smooth):
+    """As an engine maps them: with items between that mean nothing."""
+    settings = replace(SMALL, smooth=smooth)
+    box, grid, rows = initial(settings, views, BOUNDS)
+    rows[:, 0] = np.random.default_rng(1).normal(size=grid.rows)
+    now = plan(settings, 3, len(views))
+    gaps = (128, 7, 0, 300)
+    pieces, starts, at = [], [], 0
+    for gap, (_, _, start, stop) in zip(gaps, grid.ranges(4), strict=True):
+        pieces += [np.full((gap, 16), np.nan, np.float16), rows[start:stop]]
+        starts.append(at + gap)
+        at += gap + stop - start
+    found = []
+    for some in (Rows(rows, grid.first), Rows.apart(grid, np.concatenate(pieces), starts)):
+        packets = [list(map_task(settings, now, task, box, grid, some, views)[0]) for task in range(4)]
+        new = [reduce_task(settings, now, grid, part, some, [p[part] for p in packets]) for part in range(4)]
+        found.append(([[p.tobytes() for p in some] for some in packets], [part.tobytes() for part in new]))
+    assert found[0] == found[1]
 
 
 def test_a_range_is_the_same_in_any_blocks(views, monkeypatch):
@@ -105,11 +126,12 @@ def test_a_range_is_the_same_in_any_blocks(views, monkeypatch):
     box, grid, rows = initial(settings, views, BOUNDS)
     rows[:, 0] = np.random.default_rng(1).normal(size=grid.rows)
     now = plan(settings, 3, len(views))
-    packets = [map_task(settings, now, task, box, grid, rows, views)[0][1] for task in range(4)]
+    old = Rows(rows, grid.first)
+    packets = [list(map_task(settings, now, task, box, grid, old, views)[0])[1] for task in range(4)]
     found = []
     for block in (1 << 30, 7, 1):
         monkeypatch.setattr("nerf_plugin.training.tasks.BLOCK", block)
-        found.append(reduce_task(settings, now, grid, 1, rows, packets).tobytes())
+        found.append(reduce_task(settings, now, grid, 1, old, packets).tobytes())
     begin, end, start, stop = grid.ranges(settings.parts)[1]
     assert end - begin > 7 and found[0] != rows[start:stop].tobytes() and found == found[:1] * 3
 
@@ -118,9 +140,10 @@ def test_inputs_stay_untouched(views):
     box, grid, rows = initial(SMALL, views, BOUNDS)
     rows.flags.writeable = False
     now = plan(SMALL, 0, len(views))
-    packets, _ = map_task(SMALL, now, 0, box, grid, rows, views)
+    old = Rows(rows, grid.first)
+    packets, _ = map_task(SMALL, now, 0, box, grid, old, views)
     start, stop = grid.ranges(SMALL.parts)[0][2:]
-    new = reduce_task(SMALL, now, grid, 0, rows, [packets[0]])
+    new = reduce_task(SMALL, now, grid, 0, old, [next(packets)])
     assert (new != rows[start:stop]).any() and not rows.any()
 
 
@@ -133,9 +156,8 @@ def test_a_dirty_scratch_is_wiped():
 def test_a_cleared_scratch_holds_nothing_and_serves_again():
     scratch = Scratch()
     scratch.gradients(5)[:] = 1
-    scratch.join([np.ones((3, 16), np.float16)], 3)
     scratch.clear()
-    assert not len(scratch._grads) and not len(scratch._rows)
+    assert not len(scratch._grads)
     assert not scratch.gradients(5).any()
 
 
@@ -305,27 +327,6 @@ def test_a_box_that_no_photo_shows_is_refused():
 
 def test_ranges_are_few_where_rows_are():
     assert [parts_of(SMALL, rows) for rows in (0, 70_000, 140_000, 10**6)] == [1, 1, 2, SMALL.parts]
-
-
-def test_joined_ranges_are_good_until_the_next():
-    scratch, parts = Scratch(), [np.full((n, 16), n, np.float16) for n in (3, 0, 2)]
-    joined = scratch.join(parts, 5)
-    np.testing.assert_array_equal(joined, np.concatenate(parts))
-    assert np.shares_memory(joined, scratch.join(parts[:1], 3)) and len(scratch.join(parts * 2, 10)) == 10
-
-
-def test_ranges_are_joined_with_one_of_them_at_hand():
-    given = []
-
-    def parts():
-        for _ in range(4):
-            part = np.ones((2, 16), np.float16)
-            given.append(weakref.ref(part))
-            yield part
-            del part
-            assert given[-1]() is None
-
-    assert Scratch().join(parts(), 8).all()
 
 
 def test_opaque_photos_keep_what_enough_views_see():

@@ -1,0 +1,144 @@
+"""Arrays made where they will lie: memory for a task's output in the very file that the output will be.
+
+A task that fills a large array and yields it pays for its bytes twice: once in memory of its own, and again when they
+are copied into the blob. `Context.empty` gives it memory in the blob's file instead (mapped and writable until the
+blob is committed). When the writer comes to such an array and it lies where the bytes belong, there is nothing to
+copy; anything else is written as ever. So where an array lies is a guess that costs a copy when it is wrong:
+
+- packets (see `wire.codec`) that hold a large array begin at a page, and the first large array of one lies at the next
+  page; hence each array is given the page after the one where a new packet would begin;
+- an array that was yielded in part (`array[:used]`) ends there, and the next one comes after that, and after what else
+  was in its value.
+
+The guess is right for a task that yields its arrays in the order of their partitions, one in each value, whole or from
+the front. Only in the memory file system: elsewhere a mapping is no faster than a copy. A file that is too short is
+made longer by writing zeros before an array of it is handed out, since a full file system could tell a mapping of it
+by nothing but a signal."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .allowance import allowance
+from .blobwriter import opened, temporary
+from .pages import WRITE, mapped
+from .recycle import Pool
+from .wire.codec import ALIGN, LARGE, PAGE
+
+_ZEROS = bytes(WRITE)
+
+
+def _arrays(value: Any) -> Iterator[np.ndarray]:
+    """The arrays in a value, in the order of their frames."""
+    if isinstance(value, np.ndarray):
+        yield value
+    elif isinstance(value, (dict, list, tuple)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _arrays(item)
+
+
+@dataclass
+class _Given:
+    """An array that was given out: its address, the bytes of the file that it takes, and whether it has yet to be
+    written."""
+
+    array: np.ndarray
+    address: int
+    start: int
+    stop: int
+    waiting: bool = True
+
+
+class Draft:
+    """The file of an output in the making, below the folder of its unit. `expected`: about how many bytes it will
+    have."""
+
+    def __init__(self, directory: Path, pool: Pool, expected: int):
+        self._path = temporary(str(directory))
+        self._fd, self._held, _ = opened(directory, self._path, pool, expected)
+        self._ours = True
+        self._given: list[_Given] = []
+        self._mapped, self._from = memoryview(b""), 0
+        """The part of the file that arrays are taken from, and where it begins."""
+        self._expected = expected
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray | None:
+        """Memory for an array of LARGE bytes or more; None when there is no room for it, or the task may not have so
+        much."""
+        size = math.prod(shape) * dtype.itemsize
+        if size < LARGE or not allowance.allows(size):
+            return None
+        last = self._given[-1].stop if self._given else 0
+        start = last + -last % PAGE + PAGE
+        try:
+            self._reach(start, start + size)
+        except OSError:
+            return None
+        array = np.frombuffer(self._mapped, dtype, math.prod(shape), start - self._from).reshape(shape)
+        self._given.append(_Given(array, array.ctypes.data, start, start + size))
+        return array
+
+    def _reach(self, start: int, stop: int) -> None:
+        """Have the bytes start..stop of the file, mapped. Raises OSError."""
+        if stop <= self._from + len(self._mapped):
+            return
+        end = max(stop, self._held, self._expected)
+        while self._held < end:
+            self._held += os.pwrite(self._fd, _ZEROS[: min(WRITE - self._held % WRITE, end - self._held)], self._held)
+        self._mapped, self._from = mapped(self._fd, start, end - start, write=True), start
+
+    def taken(self, value: Any) -> None:
+        """The task has yielded `value`. Of the array that was given out last, what is not in it will not come; other
+        arrays of the value lie behind it."""
+        last = self._given[-1]
+        found = False
+        for array in _arrays(value):
+            if array.ctypes.data == last.address and array.flags.c_contiguous:
+                found = True
+                last.stop = last.start + array.nbytes
+            elif found:
+                last.stop += -last.stop % ALIGN + array.nbytes
+
+    # --------------------------------------------------------------------------------------------------- the writer's
+
+    def hand_over(self) -> tuple[str, int, int]:
+        """The file is the writer's from now on: its path, descriptor and size."""
+        self._ours = False
+        return self._path, self._fd, self._held
+
+    def has(self, view: memoryview, start: int) -> bool:
+        """Whether these bytes lie at `start` of the file already."""
+        if len(view) < LARGE:
+            return False
+        address = np.frombuffer(view, np.uint8).ctypes.data
+        for given in self._given:
+            if given.start == start and given.address == address and len(view) <= given.array.nbytes:
+                given.waiting = False
+                return True
+        return False
+
+    def free(self, start: int, size: int) -> bool:
+        """Whether nothing that may still be written lies there."""
+        return not any(given.waiting and given.start < start + size and start < given.stop for given in self._given)
+
+    def seal(self) -> int:
+        """The blob is complete: nobody may change it any more. Returns how many bytes the file has."""
+        for given in self._given:
+            given.array.flags.writeable = False
+        return self._held
+
+    def close(self) -> None:
+        """Delete the file, unless a writer has it."""
+        if self._ours:
+            self._ours = False
+            os.close(self._fd)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path)

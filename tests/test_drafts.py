@@ -1,0 +1,253 @@
+"""Arrays made where they will lie: what a task yields is what its readers get, wherever it was made; nothing is copied
+where the guess was right; and the same values are the same bytes, in place or not."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mapreduce import Job, drafts, recycle, shuffle, tasks
+from mapreduce.allowance import OutputTooLarge, allowance
+from mapreduce.blobs import BlobStore, Reader
+from mapreduce.blobwriter import BlobWriter
+from mapreduce.wire.codec import LARGE
+from mapreduce.wire.messages import Ref
+from tests.test_recycle import shm as shm
+
+SIZE = 3 * LARGE
+
+
+class Nothing(Job):
+    """A job for the context's sake."""
+
+
+def env(folder: Path) -> tasks.Env:
+    store = BlobStore(folder)
+    return tasks.Env(Nothing(), 1, 0, store, Reader(store, "here"), folder / "scratch")
+
+
+def made(env: tasks.Env, pairs: Callable[[Any], Iterator[Any]], stage: int = 0, reduces: int = 4) -> tuple[bytes, Any]:
+    """A map task that yields these: (hash, the pairs of each partition as a reader finds them)."""
+    setup = {"state": None, "shared": {}, "splits": [0], "map": "map", "partition": "partition", "combine": None}
+    loaded = tasks.LoadedStage.__new__(tasks.LoadedStage)
+    loaded.__dict__ |= {"number": stage, "reduces": reduces, "setup": setup, "state": None, "shared": {}, "cache": {}}
+    loaded._splits = [0]
+    loaded._env = env
+    env.job.map = lambda split, ctx: pairs(ctx)  # type: ignore[method-assign]
+    result = tasks.run_map(env, loaded, 0)
+    ref, found, offset = Ref(result.hash, result.size, "", stage, tasks.MAP), [], 0
+    for size in result.sizes:
+        view = env.reader.read(1, ref, offset, size)
+        found.append([(k, np.array(v) if isinstance(v, np.ndarray) else v) for k, v in shuffle.pairs(view)])
+        offset += size
+    whole = env.reader.read(1, ref)
+    assert len(whole) == result.size == env.store.path(1, stage, tasks.MAP, result.hash).stat().st_size
+    return result.hash, found
+
+
+@pytest.fixture
+def copied(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Sizes of what is written by copying it, from now on."""
+    sizes: list[int] = []
+    append = BlobWriter._append
+
+    def counted(self: BlobWriter, views: list[memoryview]) -> int:
+        sizes.append(done := append(self, views))
+        return done
+
+    monkeypatch.setattr(BlobWriter, "_append", counted)
+    return sizes
+
+
+def filled(ctx: Any, value: int, size: int = SIZE, used: int | None = None) -> np.ndarray:
+    array: np.ndarray = ctx.empty(size, np.uint8)
+    array[:] = value
+    return array[:used]
+
+
+def in_order(ctx: Any) -> Iterator[Any]:
+    for part in range(4):
+        yield part, filled(ctx, part)
+
+
+def from_the_front(ctx: Any) -> Iterator[Any]:
+    for part in range(4):
+        yield part, filled(ctx, part, used=SIZE - 1000 * part - 77)
+
+
+def among_others(ctx: Any) -> Iterator[Any]:
+    for part in range(4):
+        yield part, {"large": filled(ctx, part, used=SIZE - 5), "small": np.arange(part), "text": "x" * part}
+
+
+def backwards(ctx: Any) -> Iterator[Any]:
+    for part in (3, 1, 2, 0):
+        yield part, filled(ctx, part)
+
+
+def all_at_once(ctx: Any) -> Iterator[Any]:
+    arrays = [filled(ctx, part, used=SIZE - 9) for part in range(4)]
+    yield from enumerate(arrays)
+
+
+def from_the_middle(ctx: Any) -> Iterator[Any]:
+    for part in range(4):
+        yield part, filled(ctx, part)[4096 * part + 3 :]
+
+
+def one_twice(ctx: Any) -> Iterator[Any]:
+    array = filled(ctx, 7)
+    for part in range(4):
+        yield part, array
+
+
+def never(ctx: Any) -> Iterator[Any]:
+    for part in range(4):
+        filled(ctx, 9)
+        yield part, np.full(SIZE, part, np.uint8)
+
+
+def several_a_partition(ctx: Any) -> Iterator[Any]:
+    for key in range(12):
+        yield key, filled(ctx, key, used=SIZE - key)
+
+
+def small_ones(ctx: Any) -> Iterator[Any]:
+    for part in range(4):
+        yield part, filled(ctx, part, LARGE - 1)
+        yield part + 4, filled(ctx, part, LARGE)
+
+
+PLACED = (in_order, from_the_front, among_others)
+OTHERS = (backwards, all_at_once, from_the_middle, one_twice, never, several_a_partition, small_ones)
+
+
+@pytest.mark.parametrize("pairs", [*PLACED, *OTHERS], ids=lambda pairs: pairs.__name__)
+def test_what_was_yielded_is_read_and_has_the_same_bytes_however_it_was_made(shm: Path, tmp_path: Path, pairs: Any):
+    """On a disk nothing is made in place, so that is the twin. The second time the file is a recycled one."""
+    (tmp_path / "disk").mkdir()
+    if recycle._file_system(tmp_path) == recycle._TMPFS:
+        pytest.skip("the temporary folder is in memory")
+    digest, expected = made(env(tmp_path / "disk"), pairs)
+    place = env(shm)
+    for stage in range(3):
+        found, values = made(place, pairs, stage)
+        assert found == digest
+        for some, others in zip(values, expected, strict=True):
+            assert [key for key, _ in some] == [key for key, _ in others]
+            for (_, a), (_, b) in zip(some, others, strict=True):
+                np.testing.assert_equal(a, b)
+        place.store.release(1, [(stage, tasks.MAP)])
+    assert not list(shm.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("pairs", PLACED, ids=lambda pairs: pairs.__name__)
+def test_arrays_in_the_order_of_partitions_are_not_copied(shm: Path, copied: list[int], pairs: Any):
+    made(env(shm), pairs)
+    assert sum(copied) < SIZE // 8
+
+
+def test_a_wrong_guess_costs_a_copy(shm: Path, copied: list[int]):
+    made(env(shm), backwards)
+    assert sum(copied) > SIZE
+
+
+def test_a_sealed_array_cannot_be_changed(shm: Path):
+    kept = []
+
+    def pairs(ctx: Any) -> Iterator[Any]:
+        for part in range(4):
+            kept.append(ctx.empty(SIZE, np.uint8))
+            kept[-1][:] = part
+            yield part, kept[-1]
+
+    made(env(shm), pairs)
+    with pytest.raises(ValueError, match="read-only"):
+        kept[0][0] = 1
+
+
+def test_a_task_that_fails_leaves_nothing(shm: Path):
+    def pairs(ctx: Any) -> Iterator[Any]:
+        yield 0, filled(ctx, 1)
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        made(env(shm), pairs)
+    assert not [path for path in shm.rglob("*") if path.is_file()]
+
+
+def test_the_bound_on_output_holds(shm: Path):
+    before, allowance.limit = allowance.limit, 2 * SIZE
+    allowance.begin()
+    try:
+        with pytest.raises(OutputTooLarge):
+            made(env(shm), in_order)
+    finally:
+        allowance.limit = before
+        allowance.begin()
+    assert not [path for path in shm.rglob("*") if path.is_file()]
+
+
+def test_a_full_file_system_is_an_error_and_no_signal(shm: Path, monkeypatch: pytest.MonkeyPatch):
+    """The array comes from elsewhere then, and the writer says what is wrong."""
+    write = os.pwrite
+
+    def full(fd: int, data: Any, offset: int) -> int:
+        if offset + len(data) > 2 * SIZE:
+            raise OSError(errno.ENOSPC, "no space left")
+        return write(fd, data, offset)
+
+    monkeypatch.setattr(drafts.os, "pwrite", full)
+    _, values = made(env(shm), in_order)
+    assert all((array == part).all() for part, [(_, array)] in enumerate(values))
+
+
+def test_a_limit_on_files_is_no_signal_either(shm: Path):
+    program = f"""
+import resource, signal
+from tests.test_drafts import env, in_order, made
+from pathlib import Path
+resource.setrlimit(resource.RLIMIT_FSIZE, ({2 * SIZE}, {2 * SIZE}))
+try:
+    made(env(Path({str(shm)!r})), in_order)
+except OSError as error:
+    print(error.errno)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == str(errno.EFBIG), done.stderr
+
+
+def test_reduce_tasks_have_it_too(shm: Path, copied: list[int]):
+    place = env(shm)
+    setup = {"reduce": "reduce", "shared": {}, "state": None}
+    loaded = tasks.LoadedStage.__new__(tasks.LoadedStage)
+    loaded.__dict__ |= {"number": 1, "reduces": 1, "setup": setup, "state": None, "shared": {}, "cache": {}}
+    loaded._env = place
+    digest, _ = made(place, in_order)
+    size = place.store.path(1, 0, tasks.MAP, digest).stat().st_size
+    copied.clear()
+
+    def reduce(key: Any, values: Any, ctx: Any) -> Iterator[Any]:
+        yield key, filled(ctx, key + 40, used=SIZE - 3)
+
+    place.job.reduce = reduce  # type: ignore[method-assign]
+    ref = Ref(digest, size, "", 0, tasks.MAP)
+    result = tasks.run_reduce(place, loaded, 0, [(0, ref, 0, size // 4)])
+    [(key, array)] = shuffle.pairs(place.reader.read(1, Ref(result.hash, result.size, "", 1, tasks.REDUCE)))
+    assert key == 0 and len(array) == SIZE - 3 and (array == 40).all() and sum(copied) < SIZE // 8
+
+
+def test_memory_that_is_no_draft(tmp_path: Path):
+    """In planning, for small arrays, and on a disk, it is NumPy's."""
+    context = tasks.TaskContext(env(tmp_path), tasks.PLAN, 0, None, 0)
+    assert context.empty((2, 3)).shape == (2, 3) and context.draft is None
+    context = tasks.TaskContext(env(tmp_path), tasks.MAP, 0, None, 0)
+    assert context.empty(10, np.int8).dtype == np.int8 and context.draft is None
