@@ -124,14 +124,19 @@ def march(grid: Any, rows: np.ndarray, rays: np.ndarray, target: np.ndarray, bac
         spread = 2 * lambda_d * (apart @ w + step / 3 * w)
         own = lambda_p if a > 0.99 else 0.0
         behind = through * (error @ back[r])
-        for (weights, raw, c, weight, after, _), pull in zip(reversed(kept), reversed(spread)):
+        moves = []
+        for i, (_, raw, c, _, after, _) in enumerate(kept):
+            shift_of_color = after * c - sum((k[3] * k[2] for k in kept[i + 1 :]), through * back[r])
+            slope = scale / (1 + np.exp(-raw[0] - shift))
+            moves.append(slope * np.sqrt(shift_of_color @ shift_of_color + lambda_a * through**2))
+        for (weights, raw, c, weight, after, _), pull, move in zip(reversed(kept), reversed(spread), reversed(moves)):
             point_loss += 0.5 * own * weight * ((c - target[r, :3]) ** 2).sum()
             value = c @ error + lambda_a * alpha_error + pull
             row = np.zeros((4, 4))
             row[0, 0] = (after * value - behind) * scale / (1 + np.exp(-raw[0] - shift))
             behind += weight * value
             row[:, 1:] = np.outer(basis, weight * (error + own * (c - target[r, :3])) * c * (1 - c))
-            row[1, 0], row[2, 0] = weight, 1.0
+            row[1, 0], row[2, 0], row[3, 0] = weight, 1.0, move * sum(moves)
             for i, w in weights:
                 grads[i] += w * row.ravel()
     return {
@@ -164,8 +169,8 @@ def interpolate(grid: Any, rows: np.ndarray, points: np.ndarray, empty: float) -
     return out
 
 
-def rmsprop(old: np.ndarray, total: np.ndarray, rate_sigma: float, rate_color: float, rate_sh: float,
-            beta: float) -> np.ndarray:  # fmt: skip
+def step(old: np.ndarray, total: np.ndarray, rate_sigma: float, rate_color: float, rate_sh: float, damp_sigma: float,
+         damp_color: float, smooth: float, beta: float) -> np.ndarray:  # fmt: skip
     """One step on rows (n, 16) with summed gradients (n, 16); untouched rows (lane 8 zero) stay. Lanes 4 and 8 of a row
     are the roots of its second moments. Not rounded."""
     new = np.array(old, np.float64)
@@ -174,10 +179,13 @@ def rmsprop(old: np.ndarray, total: np.ndarray, rate_sigma: float, rate_color: f
         sigma, color = g[0] ** 2, np.mean(g[1:4] ** 2)
         new[i, 4] = np.sqrt(sigma if old[i, 4] == 0 else beta * float(old[i, 4]) ** 2 + (1 - beta) * sigma)
         new[i, 8] = np.sqrt(color if old[i, 8] == 0 else beta * float(old[i, 8]) ** 2 + (1 - beta) * color)
-        new[i, 0] -= rate_sigma * g[0] / (new[i, 4] + 1e-8)
+        stiff = damp_sigma * (g[12] + 12 * smooth * g[8]) + (new[i, 4] + 1e-8) / rate_sigma
+        new[i, 0] -= g[0] / stiff
+        shown = 1 / (1 + np.exp(-SH[0] * np.asarray(old[i, 1:4], np.float64)))
+        stiff = damp_color * SH[0] * g[4] * np.mean((shown * (1 - shown)) ** 2) + (new[i, 8] + 1e-8) / rate_color
         for group in range(4):
-            rate = rate_color * (rate_sh if group else 1.0) / (new[i, 8] + 1e-8)
-            new[i, 4 * group + 1 : 4 * group + 4] -= rate * g[4 * group + 1 : 4 * group + 4]
+            pace = (rate_sh if group else 1.0) / stiff
+            new[i, 4 * group + 1 : 4 * group + 4] -= pace * g[4 * group + 1 : 4 * group + 4]
         new[i, 12] += g[4]
     return new
 
@@ -215,13 +223,12 @@ def pack(row: np.ndarray) -> list[int]:
 
 
 def unpack(packed: np.ndarray) -> np.ndarray:
-    """(16,) float64: the gradients that sixteen int8 stand for, with 1 in lane 8."""
+    """(16,) float64: the gradients that sixteen int8 stand for."""
     row = np.zeros(16)
     row[0] = float(packed[0]) * 2.0 ** (int(packed[4]) - 6)
     for lane in COLORS:
         row[lane] = float(packed[lane]) * 2.0 ** (int(packed[8]) - 6)
     row[4] = short_float(int(packed[12]) + 128)
-    row[8] = 1
     return row
 
 
@@ -235,13 +242,13 @@ def merge(grid: Any, brick: int, count: int, packets: list[dict[str, np.ndarray]
     total = np.zeros((count, 16), np.float32)
     for packet in packets:
         rows = iter(packet["packed"].reshape(-1, 16))
-        weights = iter(packet["trilinear"].tolist())
+        beside = iter(packet["beside"].tolist())
         for offset, word in enumerate(packet["touched"].tolist()):
             base = int(grid.first[brick + offset]) - int(grid.first[brick])
             for bit in range(64):
                 if word >> bit & 1:
                     row = unpack(next(rows))
-                    row[8] = short_float(next(weights)) if len(packet["trilinear"]) else 1
+                    row[8], row[12] = short_float(next(beside)), short_float(next(beside)) / 256
                     total[base + bit] += row.astype(np.float32)
     return total
 

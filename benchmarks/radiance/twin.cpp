@@ -4,6 +4,7 @@
 // the mathematics is explained there. Vectors are GCC's own, so -march=native decides what they become.
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #ifdef __AVX512F__
@@ -20,7 +21,8 @@ const int kept = 1024;
 
 struct Samples {
     float raw[4 * kept + 64], transmitted[kept + 16], slope[kept + 16], red[kept + 16], green[kept + 16],
-        blue[kept + 16], weight[kept], after[kept], where[kept], corner_weight[8 * kept], gradient[4 * kept];
+        blue[kept + 16], weight[kept], after[kept], where[kept], corner_weight[8 * kept], gradient[4 * kept],
+        curve[kept];
     int32_t corner[8 * kept];
 } s;
 
@@ -111,9 +113,10 @@ extern "C" void march(const uint16_t* rows, float* grads, uint64_t* touched, con
     const int64_t s1 = g.bricks[2] + 1, s0 = s1 * (g.bricks[1] + 1);
     const float per_step = 1.0f / step;
     const Vec one = all(1.0f);
-    Vec lane_weight = {}, lane_touch = {};
+    Vec lane_weight = {}, lane_touch = {}, lane_curve = {};
     lane_weight[4] = 1.0f;
     lane_touch[8] = 1.0f;
+    lane_curve[12] = 1.0f;
     double loss = 0;
     int64_t alive = 0, steps = 0;
     int guess = 16;
@@ -226,6 +229,8 @@ extern "C" void march(const uint16_t* rows, float* grads, uint64_t* touched, con
         const float ea = lambda_a * (opacity - wanted[3]), own = clear < 0.01f ? lambda_p : 0;
         float behind = through * (e0 * behind_grid[0] + e1 * behind_grid[1] + e2 * behind_grid[2]);
         float front_w = opacity, front_wt = mean_t, rear_w = 0, rear_wt = 0;
+        float h0 = through * behind_grid[0], h1 = through * behind_grid[1], h2 = through * behind_grid[2], moves = 0;
+        const float clearing = lambda_a * through * through;
         for (int j = n - 1; j >= 0; j--) {
             const float c0 = s.red[j], c1 = s.green[j], c2 = s.blue[j], weight = s.weight[j], t = s.where[j];
             front_w -= weight, front_wt -= weight * t;
@@ -235,12 +240,17 @@ extern "C" void march(const uint16_t* rows, float* grads, uint64_t* touched, con
             float* to = s.gradient + j * 4;
             to[0] = (s.after[j] * value - behind) * s.slope[j];
             behind += weight * value;
+            const float m0 = s.after[j] * c0 - h0, m1 = s.after[j] * c1 - h1, m2 = s.after[j] * c2 - h2;
+            h0 += weight * c0, h1 += weight * c1, h2 += weight * c2;
+            s.curve[j] = std::sqrt(m0 * m0 + m1 * m1 + m2 * m2 + clearing) * s.slope[j];
+            moves += s.curve[j];
             to[1] = weight * (e0 + own * (c0 - wanted[0])) * c0 * (1 - c0);
             to[2] = weight * (e1 + own * (c1 - wanted[1])) * c1 * (1 - c1);
             to[3] = weight * (e2 + own * (c2 - wanted[2])) * c2 * (1 - c2);
         }
         for (int j = 0; j < n; j++) {
-            const Vec grad = lane_weight * s.weight[j] + (repeat(s.gradient + j * 4) * basis + lane_touch);
+            const Vec grad = lane_curve * (s.curve[j] * moves) +
+                             (lane_weight * s.weight[j] + (repeat(s.gradient + j * 4) * basis + lane_touch));
             for (int c = 0; c < 8; c++) {
                 float* to = grads + s.corner[j * 8 + c] * 16l;
                 store(to, load(to) + grad * s.corner_weight[j * 8 + c]);

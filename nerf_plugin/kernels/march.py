@@ -21,10 +21,20 @@ sum_ij w_i w_j |t_i - t_j| + 1/3 step sum w_i^2 with t in voxels. Its derivative
 
     2 sum_j w_j |t_i - t_j| + 2/3 step w_i,    from running sums of w_j and w_j t_j before and behind i.
 
+Curvature. How far a step may go along a gradient is said by the Gauss-Newton matrix J^T J of the rays' errors. With
+
+    J_i = dtau_i/dx_i * sqrt( |T_{i+1} c_i - sum_{j>i} w_j c_j - T_n background|^2 + lambda_a T_n^2 )
+
+for how much sample i moves its ray's colour and opacity, the row of the matrix that belongs to a voxel sums up to no
+more than sum over its samples of (trilinear weight) J_i sum_k J_k: the voxel's curvature. A step of gradient by
+curvature does not overshoot although all voxels move at once (simultaneous algebraic reconstruction, Andersen & Kak
+1984; as a separable surrogate, De Pierro 1995); `kernels.update` says what is made of it.
+
 Layout. A voxel's row is 16 halves, two rows a cache line: four groups [density r g b] [- r g b] [- r g b] [- r g b] for
 SH functions 1, x, y, z. Multiplying a row by the SH values in the same places and adding the four groups gives
-[x, y_r, y_g, y_b] at once. Gradients are float32, a cache line a row, in the same lanes and two of the spare ones: lane
-4 collects the rendering weight that a voxel received, lane 8 the trilinear weight (so that lane 8 > 0 means "touched").
+[x, y_r, y_g, y_b] at once. Gradients are float32, a cache line a row, in the same lanes and the three spare ones: lane
+4 collects the rendering weight that a voxel received, lane 8 the trilinear weight (so that lane 8 > 0 means "touched"),
+lane 12 its curvature.
 Halves cost no quality (`docs/radiance-fields.md`): an optimiser of large batches takes steps far above their rounding.
 
 Voxels live in bricks of 4^3. `table` gives the brick of a place, or -d where no cell within d - 1 bricks is alive
@@ -74,7 +84,7 @@ MAX_SAMPLES = 1024
 FEW, MANY = 4, 16
 """Least and most samples of a chunk."""
 
-SCRATCH_FLOATS = MAX_SAMPLES * 25
+SCRATCH_FLOATS = MAX_SAMPLES * 26
 SCRATCH_ROWS = MAX_SAMPLES * 8
 
 SH0 = 0.28209479177387814
@@ -125,18 +135,20 @@ def march(rows, grads, touched, table, bricks, first, present, occupied, box, ra
     WHERE = AFTER + MAX_SAMPLES
     TRI = WHERE + MAX_SAMPLES
     GRAD = TRI + 8 * MAX_SAMPLES
-    LANES = GRAD + 4 * MAX_SAMPLES
+    CURVE = GRAD + 4 * MAX_SAMPLES
+    LANES = CURVE + MAX_SAMPLES
     s1 = bricks[2] + 1
     s0 = s1 * (bricks[1] + 1)
     fstep = f(step)
     per_step = f(1.0) / fstep
     one, zero, ceiling = vset(f(1.0)), vset(f(0.0)), vset(f(40.0))
     vshift, vscale = vset(f(shift)), vset(f(scale))
-    for i in range(48):
+    for i in range(64):
         work[LANES + i] = 0.0
     work[LANES + 4] = 1.0
     work[LANES + 16 + 8] = 1.0
-    lane_weight, lane_touch = vload(work, LANES), vload(work, LANES + 16)
+    work[LANES + 48 + 12] = 1.0
+    lane_weight, lane_touch, lane_curve = vload(work, LANES), vload(work, LANES + 16), vload(work, LANES + 48)
     total, alive, steps, guess = 0.0, 0, 0, MANY
     for ray in range(count):
         ox, oy, oz = rays[ray * 6], rays[ray * 6 + 1], rays[ray * 6 + 2]
@@ -278,6 +290,8 @@ def march(rows, grads, touched, table, bricks, first, present, occupied, box, ra
         p0, p1, p2 = target[ray * 4], target[ray * 4 + 1], target[ray * 4 + 2]
         two_d, width = f(2.0 * lambda_d), fstep * f(1.0 / 3.0)
         front_w, front_wt, rear_w, rear_wt = opacity, mean_t, f(0.0), f(0.0)
+        h0, h1, h2 = through * b0, through * b1, through * b2
+        clearing, moves = f(lambda_a) * through * through, f(0.0)
         for back_j in range(n):
             j = n - 1 - back_j
             c0, c1, c2, weight = work[RED + j], work[GREEN + j], work[BLUE + j], work[WEIGHT + j]
@@ -288,7 +302,15 @@ def march(rows, grads, touched, table, bricks, first, present, occupied, box, ra
             rear_w += weight
             rear_wt += weight * t
             value = c0 * e0 + c1 * e1 + c2 * e2 + ea + two_d * spread
-            work[GRAD + j * 4] = (work[AFTER + j] * value - behind) * work[SLOPE + j]
+            after, slope = work[AFTER + j], work[SLOPE + j]
+            work[GRAD + j * 4] = (after * value - behind) * slope
+            m0, m1, m2 = after * c0 - h0, after * c1 - h1, after * c2 - h2
+            h0 += weight * c0
+            h1 += weight * c1
+            h2 += weight * c2
+            move = np.sqrt(m0 * m0 + m1 * m1 + m2 * m2 + clearing) * slope
+            work[CURVE + j] = move
+            moves += move
             behind += weight * value
             work[GRAD + j * 4 + 1] = weight * (e0 + own * (c0 - p0)) * c0 * (f(1.0) - c0)
             work[GRAD + j * 4 + 2] = weight * (e1 + own * (c1 - p1)) * c1 * (f(1.0) - c1)
@@ -296,6 +318,7 @@ def march(rows, grads, touched, table, bricks, first, present, occupied, box, ra
         for j in range(n):
             grad = vfma(vspread(work, GRAD + j * 4), basis, lane_touch)
             grad = vfmas(lane_weight, work[WEIGHT + j], grad)
+            grad = vfmas(lane_curve, work[CURVE + j] * moves, grad)
             for c in range(8):
                 o = np.int64(corner[j * 8 + c]) * 16
                 vstore(grads, o, vfmas(grad, work[TRI + j * 8 + c], vload(grads, o)))

@@ -7,15 +7,27 @@ says which of the brick's rows were touched, and 16 bytes for each of those:
 
 Lanes are where they are in a row. Density is the whole number times 2^(e - 6), colours theirs times 2^(f - 6), with the
 exponents of the row's largest, so that a number has seven bits (error at most 2^-8 of the largest, far below the noise
-of a ray batch); w is the rendering weight as a float of eight bits, five of exponent and three of fraction. A quarter
-of the bytes that float32 would take, and no row numbers. Where densities are smoothed, there is one byte more a row,
-the trilinear weight as such a float (never 0, for the row was touched). Reducers add the packets in map order, in
-float32: the order is fixed by the job, so the bits do not depend on who computed what when.
+of a ray batch); w is the rendering weight as a float of eight bits, five of exponent and three of fraction. Two bytes
+more a row follow behind all of them: the trilinear weight as such a float (never 0, for the row was touched), and the
+curvature times `CURVE_UNIT`. Little more than a quarter of the bytes that float32 would take, and no row numbers.
+Reducers add the packets in map order, in float32: the order is fixed by the job, so the bits do not depend on who
+computed what when.
 
-The optimiser is RMSprop with one second moment for a voxel's density and one for its colour. Their roots are kept in
-the two spare lanes 4 and 8 of the row itself: the state costs no memory and no traffic of its own, and as halves the
-roots have the range of gradients. Only touched rows change; the first touch sets the moment to the squared gradient
-(Plenoxels). Momentum, and a moment per coefficient (Adam), were measured: no gain that pays for three times the memory.
+A step is that of RMSprop, with one second moment v for a voxel's density and one for its colour, as long as that is
+short, and a damped Gauss-Newton step where it would go too far:
+
+    step = gradient / (damp * h + sqrt(v) / rate)
+
+h is the curvature in this round: what `kernels.march` gathered for density, and the prior's (12 times its strength and
+trilinear weight: six neighbours, each counted from both sides). For colour, of which a ray's is a weighted mean, it
+follows from the rendering weight W and the voxel's own colour c: W SH0 (c (1 - c))^2, mean over red, green and blue, as
+if the samples of a ray were alike. So rounds can be large, and few, and rates high: a batch four times as large as
+RMSprop alone can use gives the same field (docs/radiance-fields.md).
+
+The roots of the moments are kept in the two spare lanes 4 and 8 of the row itself: the state costs no memory and no
+traffic of its own, and as halves the roots have the range of gradients. Only touched rows change; the first touch sets
+the moment to the squared gradient (Plenoxels). Momentum is worth 0.1 dB, and a moment per coefficient (Adam) nothing,
+for twice and three times the memory.
 Lane 12 adds up the rendering weight that the voxel received at this level, which says later whether it was ever seen.
 """
 
@@ -24,6 +36,7 @@ from __future__ import annotations
 import numpy as np
 
 from nerf_plugin.kernels import kernel
+from nerf_plugin.kernels.march import SH0
 from nerf_plugin.kernels.simd import (
     bits,
     bload,
@@ -34,6 +47,9 @@ from nerf_plugin.kernels.simd import (
     popcount,
     power,
     prefetch,
+    vadd,
+    vdiv,
+    vexp,
     vfma,
     vfmas,
     vload,
@@ -41,8 +57,11 @@ from nerf_plugin.kernels.simd import (
     vpeak,
     vset,
     vstore,
+    vsub,
 )
 
+CURVE_UNIT = 256.0
+"""Curvatures are packed in parts of so many."""
 TINIEST = -100
 """Least exponent of a packed gradient."""
 AHEAD = 48
@@ -54,7 +73,7 @@ def _lanes(*which: int) -> np.ndarray:
 
 
 DENSITY, COLORS = _lanes(0), _lanes(*(lane for lane in range(16) if lane % 4))
-WEIGHT, ONCE = _lanes(4), _lanes(8)
+WEIGHT, ONCE, CURVE = _lanes(4), _lanes(8), _lanes(12)
 
 
 @kernel
@@ -83,12 +102,12 @@ def long_float(code):
 
 
 @kernel
-def pack(grads, touched, first, start, stop, words, packed, trilinear):
+def pack(grads, touched, first, start, stop, words, packed, beside):
     """Moves the rows of bricks start..stop that have a gradient (a positive lane 8: trilinear weight) out of `grads`
     (N*16,) float32, leaving zeros there and in `touched`, (B,) uint64, whose bits say where to look.
 
     words: (stop - start,) uint64, which rows of each brick are packed. packed: (n*16,) int8, n as `count_touched` says.
-    trilinear: (n,) uint8, lane 8 of each, or (0,) where it is not wanted. Returns how many rows are packed.
+    beside: (n*2,) uint8, lanes 8 and 12 of each. Returns how many rows are packed.
     """
     colors, density, zero = vload(COLORS, 0), vload(DENSITY, 0), vset(np.float32(0.0))
     n = 0
@@ -111,8 +130,8 @@ def pack(grads, touched, first, start, stop, words, packed, trilinear):
             packed[n * 16 + 4] = e
             packed[n * 16 + 8] = c
             packed[n * 16 + 12] = weight - 128
-            if len(trilinear):
-                trilinear[n] = max(1, short_float(grads[o + 8]))
+            beside[2 * n] = max(1, short_float(grads[o + 8]))
+            beside[2 * n + 1] = short_float(grads[o + 12] * np.float32(CURVE_UNIT))
             vstore(grads, o, zero)
             n += 1
         touched[b] = 0
@@ -121,14 +140,14 @@ def pack(grads, touched, first, start, stop, words, packed, trilinear):
 
 
 @kernel
-def merge(total, first, start, words, packed, trilinear):
+def merge(total, first, start, words, packed, beside):
     """Adds the rows of the next len(words) bricks of a packet to `total` (M*16,) float32, whose first row is that of
-    brick `start`. Lane 8 adds up trilinear weights, or without them (an empty array) counts packets. packed and
-    trilinear may go on. Returns how many rows there were."""
+    brick `start`. packed and beside may go on. Returns how many rows there were."""
     weights = np.empty(256, np.float32)
     for code in range(256):
         weights[code] = long_float(code)
-    colors, density, once, weigh = vload(COLORS, 0), vload(DENSITY, 0), vload(ONCE, 0), vload(WEIGHT, 0)
+    colors, density = vload(COLORS, 0), vload(DENSITY, 0)
+    weigh, once, curve = vload(WEIGHT, 0), vload(ONCE, 0), vmul(vload(CURVE, 0), vset(np.float32(1 / CURVE_UNIT)))
     n = 0
     for w in range(len(words)):
         word = words[w]
@@ -139,30 +158,37 @@ def merge(total, first, start, words, packed, trilinear):
             e, c = np.int64(packed[n * 16 + 4]), np.int64(packed[n * 16 + 8])
             scale = vfmas(density, power(e - 6), vmul(colors, vset(power(c - 6))))
             sum = vfmas(weigh, weights[np.int64(packed[n * 16 + 12]) + 128], vload(total, o))
-            sum = vfmas(once, weights[trilinear[n]] if len(trilinear) else np.float32(1.0), sum)
+            sum = vfmas(once, weights[beside[2 * n]], sum)
+            sum = vfmas(curve, weights[beside[2 * n + 1]], sum)
             vstore(total, o, vfma(bload(packed, n * 16), scale, sum))
             n += 1
     return n
 
 
 @kernel
-def step(old, total, rate_sigma, rate_color, rate_sh, beta, new):
-    """One RMSprop step: new = old - rate * total / sqrt(second moment).
+def step(old, total, rate_sigma, rate_color, rate_sh, damp_sigma, damp_color, smooth, beta, new):
+    """One step: new = old - total / (damp * curvature + sqrt(second moment) / rate).
 
     old, new: (M*16,) uint16, bits of halves (layout: `kernels.march`); total: (M*16,) float32, zeros on return. rate_sh
-    multiplies rate_color for degree-1 coefficients.
+    multiplies the steps of degree-1 coefficients. smooth: strength of the prior that `total` has in it.
     """
     f = np.float32
     lanes, row = np.zeros(16, np.float32), np.zeros(16, np.float32)
     for i in range(1, 16):
-        lanes[i] = f(rate_color) * COLORS[i] * (f(1.0) if i < 4 else f(rate_sh))
-    density, colors, zero = vload(DENSITY, 0), vload(lanes, 0), vset(f(0.0))
-    keep, fresh = f(beta), f(1.0 - beta)
+        lanes[i] = -COLORS[i] * (f(1.0) if i < 4 else f(rate_sh))
+    density, colors, zero, one = vload(DENSITY, 0), vload(lanes, 0), vset(f(0.0)), vset(f(1.0))
+    keep, fresh, of_mean = f(beta), f(1.0 - beta), vset(f(-SH0))
+    slow_sigma, slow_color = f(1.0) / f(rate_sigma), f(1.0) / f(rate_color)
+    prior, share = f(12.0 * smooth), f(damp_color * SH0 / 3.0)
     for o in range(0, len(old), 16):
         if total[o + 8] == f(0.0):
             hstore(new, o, hload(old, o))
             continue
         before = hload(old, o)
+        shown = vdiv(one, vadd(one, vexp(vmul(before, of_mean))))
+        shown = vmul(shown, vsub(one, shown))
+        vstore(row, 0, vmul(shown, shown))
+        bend = share * total[o + 4] * (row[1] + row[2] + row[3])
         vstore(row, 0, before)
         g, r, gr, bl = total[o], total[o + 1], total[o + 2], total[o + 3]
         gs, gc = g * g, (r * r + gr * gr + bl * bl) * f(1.0 / 3.0)
@@ -170,7 +196,9 @@ def step(old, total, rate_sigma, rate_color, rate_sh, beta, new):
         vs = np.sqrt(gs if vs == f(0.0) else keep * vs + fresh * gs)
         vc = np.sqrt(gc if vc == f(0.0) else keep * vc + fresh * gc)
         weight = row[12] + total[o + 4]
-        rate = vfmas(density, -f(rate_sigma) / (vs + f(1e-8)), vmul(colors, vset(f(-1.0) / (vc + f(1e-8)))))
+        stiff = f(damp_sigma) * (total[o + 12] + prior * total[o + 8]) + (vs + f(1e-8)) * slow_sigma
+        rate = vmul(colors, vset(f(1.0) / (bend + (vc + f(1e-8)) * slow_color)))
+        rate = vfmas(density, f(-1.0) / stiff, rate)
         vstore(row, 0, vfma(rate, vload(total, o), before))
         row[4] = vs
         row[8] = vc

@@ -39,7 +39,8 @@ class Settings:
     rate_sigma, rate_color: learning rates of raw density and raw colour; rate_sh: of degree-1 harmonics, relative to
         colour, and rate_sh_early before the fraction sh_start of all rays is traced: colours that may depend on the
         view explain a wrong surface as well as the right one, so the surface is found first. All but rate_sh fall by
-        rate_end over the run, geometrically. beta: decay of the second moments.
+        rate_end over the run, geometrically. beta: decay of the second moments. damp_sigma, damp_color: how much the
+        curvature of the rays' errors counts against a step (see `kernels.update`; 0: RMSprop alone).
     alpha_start: opacity of one voxel of the first grid. reference: density is in units of reference / box side.
     alpha_weight, point_weight, distortion_weight: lambda_a, lambda_p, lambda_d of `kernels.march`; the last counts
         once the fraction distortion_start of all rays is traced.
@@ -73,6 +74,8 @@ class Settings:
     sh_start: float = 0.25
     rate_end: float = 0.1
     beta: float = 0.9
+    damp_sigma: float = 0.0
+    damp_color: float = 0.0
     alpha_start: float = 1e-2
     reference: int = 256
     alpha_weight: float = 0.5

@@ -35,9 +35,11 @@ BLOCK = 256
 """Bricks whose gradients are merged, smoothed and used up before the next ones' are: half a megabyte, which stays in a
 core's own cache."""
 
+ROW_BYTES = 18
+"""Bytes of a row in a packet."""
 Packet = np.ndarray
-"""Gradients of one range of bricks, (bytes,) uint8: a word of 8 bytes a brick, 16 bytes for each of the n rows that the
-words name, and where densities are smoothed a byte more for each (see `parted`)."""
+"""Gradients of one range of bricks, (bytes,) uint8: a word of 8 bytes a brick, then for each of the n rows that the
+words name 16 bytes, then 2 more for each (see `parted`)."""
 Empty = Callable[[int, Any], np.ndarray]
 """Memory for an array that a task hands on: `numpy.empty`, or what an engine has that saves a copy."""
 
@@ -59,11 +61,11 @@ class Rows:
         return cls(values, first)
 
 
-def parted(packet: Packet, bricks: int, weighed: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A packet of so many bricks as `kernels.update` takes it: words (bricks,) uint64, packed (n*16,) int8, trilinear
-    (n,) uint8, or (0,) where rows are not weighed."""
+def parted(packet: Packet, bricks: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A packet of so many bricks as `kernels.update` takes it: words (bricks,) uint64, packed (n*16,) int8, beside
+    (n*2,) uint8."""
     rest = packet[8 * bricks :]
-    count = len(rest) // (17 if weighed else 16)
+    count = len(rest) // ROW_BYTES
     return packet[: 8 * bricks].view(np.uint64), rest[: 16 * count].view(np.int8), rest[16 * count :]
 
 
@@ -173,7 +175,7 @@ def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, gr
 
     def packets() -> Iterator[Any]:
         for start, stop, _, _ in grid.ranges(settings.parts):
-            yield _packet(grads, touched, rows.first, start, stop, plan.smooth > 0, empty)
+            yield _packet(grads, touched, rows.first, start, stop, empty)
         scratch.clean()
         if outside is not None:
             yield outer.packet(settings, plan, outside, spans, rays, grid.lo, grid.voxel, pull, out, photo)
@@ -181,19 +183,16 @@ def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, gr
     return packets(), {"rays": count, "alive": alive, "steps": steps, "loss": loss}
 
 
-def _packet(grads: np.ndarray, touched: np.ndarray, first: np.ndarray, start: int, stop: int, weighed: bool,
-            empty: Empty) -> Packet:  # fmt: skip
+def _packet(grads: np.ndarray, touched: np.ndarray, first: np.ndarray, start: int, stop: int, empty: Empty
+            ) -> Packet:  # fmt: skip
     """The packet of bricks start..stop."""
     most, words = update.count_touched(touched, start, stop), 8 * (stop - start)
-    packet = empty(words + most * (17 if weighed else 16), np.uint8)
-    trilinear = np.empty(most if weighed else 0, np.uint8)
+    packet, beside = empty(words + most * ROW_BYTES, np.uint8), np.empty(2 * most, np.uint8)
     packed = packet[words : words + 16 * most].view(np.int8)
-    n = update.pack(grads, touched, first, start, stop, packet[:words].view(np.uint64), packed, trilinear)
+    n = update.pack(grads, touched, first, start, stop, packet[:words].view(np.uint64), packed, beside)
     end = words + 16 * n
-    if not weighed:
-        return packet[:end]
-    packet[end : end + n] = trilinear[:n]
-    return packet[: end + n]
+    packet[end : end + 2 * n] = beside[: 2 * n]
+    return packet[: end + 2 * n]
 
 
 def reduce_task(settings: Settings, plan: RoundPlan, grid: Grid, part: int, rows: Rows, packets: Sequence[Packet],
@@ -207,22 +206,23 @@ def reduce_task(settings: Settings, plan: RoundPlan, grid: Grid, part: int, rows
     old, new = rows.values.view(np.uint16), empty((high - low) * 16, np.uint16)
     sums = np.zeros(min(BLOCK, end - begin) * 64 * 16, np.float32)
     apart = int(rows.first[begin]) - low if end > begin else 0
-    inputs = [parted(packet, end - begin, plan.smooth > 0) for packet in packets]
+    inputs = [parted(packet, end - begin) for packet in packets]
     done = [0] * len(packets)
     for brick in range(begin, end, BLOCK):
         last = min(brick + BLOCK, end)
         start, stop = int(grid.first[brick]), int(grid.first[last]) if last < len(grid.first) else grid.rows
         total = sums[: (stop - start) * 16]
-        for i, (words, packed, trilinear) in enumerate(inputs):
+        for i, (words, packed, beside) in enumerate(inputs):
             done[i] += update.merge(
                 total, grid.first, brick, words[brick - begin : last - begin], packed[16 * done[i] :],
-                trilinear[done[i] :],
+                beside[2 * done[i] :],
             )  # fmt: skip
         if plan.smooth:
             smooth(old.reshape(-1), total, brick, last, grid.table, grid.shape, rows.first, grid.present, grid.places,
                    plan.smooth)  # fmt: skip
         update.step(
             old[start + apart : stop + apart].reshape(-1), total, plan.rate_sigma, plan.rate_color, plan.rate_sh,
-            settings.beta, new[(start - low) * 16 : (stop - low) * 16],
+            settings.damp_sigma, settings.damp_color, plan.smooth, settings.beta,
+            new[(start - low) * 16 : (stop - low) * 16],
         )  # fmt: skip
     return new.view(np.float16).reshape(-1, 16)

@@ -87,6 +87,9 @@ def test_one_sample_by_hand():
     np.testing.assert_allclose(grads[:, 1], 0.28209479 * 0.75 * error[0] * red * (1 - red) / 8, rtol=1e-5)
     np.testing.assert_allclose(grads[:, 4], 0.75 / 8, rtol=1e-5)
     np.testing.assert_allclose(grads[:, 8], 1 / 8, rtol=1e-5)
+    # Colour moves by T (c - 0) * dtau/dx with T = 1/4 and dtau/dx = 2 sigmoid(0) = 1, at each corner an eighth; with a
+    # single sample the sum over all is that sample.
+    np.testing.assert_allclose(grads[:, 12], (red**2 + 0.5) / 16 / 8, rtol=1e-5)
 
 
 @pytest.mark.parametrize("step", [0.5, 1.0])
@@ -117,6 +120,30 @@ def test_twin_gradient_is_the_derivative_of_its_loss(scene, rng):
             moved[row, lane] += sign * 1e-4
             ends.append(float(reference.march(grid, moved, rays, target, back, *args)["loss"]))
         assert grads[row, lane] == pytest.approx((ends[0] - ends[1]) / 2e-4, rel=1e-4, abs=1e-8)
+
+
+def test_curvature_bounds_the_gauss_newton_matrix(scene):
+    """Of one ray: J by finite differences of its colour and opacity; its row sums are no more than the curvature, and
+    are that where samples do not work against each other."""
+    grid, rows, rays, target, back = scene
+    lambda_a = 0.4
+    for number in range(8):
+        one = (rays[number : number + 1], target[number : number + 1], back[number : number + 1])
+        args = (1.0, 0.9, -0.3, lambda_a)
+        grads = reference.march(grid, rows, *one, *args)["grads"]
+        seen = np.flatnonzero(grads[:, 8])
+        jacobian = np.zeros((4, len(seen)))
+        for place, row in enumerate(seen):
+            ends = []
+            for sign in (1, -1):
+                moved = rows.copy()
+                moved[row, 0] += sign * 1e-4
+                ends.append(reference.march(grid, moved, *one, *args)["out"][0, :4])
+            jacobian[:, place] = (ends[0] - ends[1]) / 2e-4 * np.array([1, 1, 1, lambda_a**0.5])
+        sums = np.abs(jacobian.T @ jacobian).sum(1)
+        assert (sums <= grads[seen, 12] * (1 + 1e-5) + 1e-12).all()
+        lengths = np.linalg.norm(jacobian, axis=0)
+        assert (grads[seen, 12] >= lengths * lengths.sum() * (1 - 1e-5)).all()
 
 
 def test_background_gradient_is_the_derivative(scene):
@@ -188,35 +215,34 @@ def everything(grid):
     return np.array([(1 << int(word).bit_count()) - 1 for word in grid.present], np.uint64)
 
 
-def packet_of(grads, grid, start, stop, touched=None, weighed=False):
+def packet_of(grads, grid, start, stop, touched=None):
     touched = everything(grid) if touched is None else touched
     words = np.empty(stop - start, np.uint64)
     most = update.count_touched(touched, start, stop)
-    packed, trilinear = np.empty(most * 16, np.int8), np.empty(most if weighed else 0, np.uint8)
-    n = update.pack(grads, touched, grid.first, start, stop, words, packed, trilinear)
-    return {"touched": words, "packed": packed[: n * 16], "trilinear": trilinear[:n]}
+    packed, beside = np.empty(most * 16, np.int8), np.empty(most * 2, np.uint8)
+    n = update.pack(grads, touched, grid.first, start, stop, words, packed, beside)
+    return {"touched": words, "packed": packed[: n * 16], "beside": beside[: n * 2]}
 
 
 def merge(total, grid, start, packet):
-    update.merge(total, grid.first, start, packet["touched"], packet["packed"], packet["trilinear"])
+    update.merge(total, grid.first, start, packet["touched"], packet["packed"], packet["beside"])
 
 
 def random_grads(rng, grid):
     grads = (rng.normal(size=(grid.rows, 16)) * 10.0 ** rng.integers(-3, 3, (grid.rows, 1))).astype(np.float32)
-    grads[:, [4, 8]] = np.abs(grads[:, [4, 8]])
+    grads[:, [4, 8, 12]] = np.abs(grads[:, [4, 8, 12]])
     grads[rng.random(grid.rows) < 0.5] = 0
     return grads
 
 
-@pytest.mark.parametrize("weighed", [False, True])
-def test_pack_and_merge_agree_with_their_twins(rng, weighed):
+def test_pack_and_merge_agree_with_their_twins(rng):
     grid = random_grid(rng)
     start, stop, low, high = grid.ranges(3)[1]
     packets = []
     for _ in range(2):
         grads = random_grads(rng, grid)
         flat, touched = grads.ravel().copy(), everything(grid)
-        packet = packet_of(flat, grid, start, stop, touched, weighed)
+        packet = packet_of(flat, grid, start, stop, touched)
         assert not flat.reshape(-1, 16)[low:high].any() and not touched[start:stop].any() and touched[:start].all()
         assert (flat.reshape(-1, 16)[high:] == grads[high:]).all()
         expected = grads[low:high][grads[low:high, 8] > 0]
@@ -233,12 +259,13 @@ def test_packed_gradients_are_near_and_where_they_were(rng):
     grads = random_grads(rng, grid)
     grads[:8, 8] = 1e-9, 1e-6, 1e9, 0, 2**-14, 0.3, 1, 77
     grads[3] = 0
-    packet = packet_of(grads.ravel().copy(), grid, 0, len(grid.places), weighed=True)
+    packet = packet_of(grads.ravel().copy(), grid, 0, len(grid.places))
     total = np.zeros(grads.size, np.float32)
     merge(total, grid, 0, packet)
     total = total.reshape(-1, 16)
     np.testing.assert_array_equal(total[:, 8] > 0, grads[:, 8] > 0)
     np.testing.assert_allclose(total[3:, 8], grads[3:, 8], rtol=2**-4 * 1.01, atol=8e-6)
+    np.testing.assert_allclose(total[3:, 12], grads[3:, 12].clip(0, 240), rtol=2**-4 * 1.01, atol=4e-8)
     np.testing.assert_allclose(total[:, 0], grads[:, 0], rtol=2**-7)
     peak = np.abs(grads[:, reference.COLORS]).max(1, keepdims=True)
     assert (np.abs(total - grads)[:, reference.COLORS] <= peak * 2**-7).all()
@@ -249,10 +276,9 @@ def test_packed_gradients_are_near_and_where_they_were(rng):
 def test_packing_has_no_overflow(scale):
     grads, one = np.full(16, scale, np.float32), np.ones(1, np.uint64)
     grads[8] = 1
-    packed, total = np.empty(16, np.int8), np.zeros(16, np.float32)
-    nothing = np.empty(0, np.uint8)
-    assert update.pack(grads, one.copy(), np.zeros(1, np.int32), 0, 1, one.copy(), packed, nothing) == 1
-    update.merge(total, np.zeros(1, np.int32), 0, one, packed, nothing)
+    packed, beside, total = np.empty(16, np.int8), np.empty(2, np.uint8), np.zeros(16, np.float32)
+    assert update.pack(grads, one.copy(), np.zeros(1, np.int32), 0, 1, one.copy(), packed, beside) == 1
+    update.merge(total, np.zeros(1, np.int32), 0, one, packed, beside)
     np.testing.assert_allclose(total[reference.COLORS], scale if scale > 1e-28 else 0.0, rtol=2**-6)
     assert np.isfinite(total).all()
 
@@ -298,15 +324,17 @@ def test_smooth_twin_is_the_derivative_of_the_squared_differences(rng):
         assert gradient[row] == pytest.approx((energy(ahead) - energy(behind)) / 2e-3, abs=1e-6)
 
 
-def test_step_agrees_with_its_twin(rng):
+@pytest.mark.parametrize("damp", [(0.0, 0.0), (0.6, 5.0), (30.0, 0.2)])
+def test_step_agrees_with_its_twin(rng, damp):
     old = rng.normal(size=(200, 16)).astype(np.float16)
     old[:, [4, 8]] = np.abs(old[:, [4, 8]])
     old[::3, [4, 8]] = 0
     total = rng.normal(size=(200, 16)).astype(np.float32)
+    total[:, [4, 8, 12]] = np.abs(total[:, [4, 8, 12]])
     total[::5] = 0
     new = np.empty_like(old)
-    twin = reference.rmsprop(old, total, 0.5, 0.25, 0.125, 0.9)
-    update.step(halves(old), total.ravel(), 0.5, 0.25, 0.125, 0.9, new.view(np.uint16).ravel())
+    twin = reference.step(old, total, 0.5, 0.25, 0.125, *damp, 0.01, 0.9)
+    update.step(halves(old), total.ravel(), 0.5, 0.25, 0.125, *damp, 0.01, 0.9, new.view(np.uint16).ravel())
     assert not total.any()
     np.testing.assert_allclose(new, twin.astype(np.float16), rtol=2e-3, atol=1e-5)
     assert (new[::5] == old[::5]).all()
@@ -317,15 +345,26 @@ def test_first_step_by_hand():
     # moments are the mean of squares: (9 + 0 + 0) / 3 = 3, so red moves by rate * 3 / sqrt(3). Roots are kept.
     total, new = np.zeros(16, np.float32), np.empty(16, np.uint16)
     total[[0, 1, 4, 8]] = [-2.0, 3.0, 0.5, 1.0]
-    update.step(np.zeros(16, np.uint16), total, 0.1, 0.2, 1.0, 0.9, new)
+    update.step(np.zeros(16, np.uint16), total, 0.1, 0.2, 1.0, 0.0, 0.0, 0.0, 0.9, new)
     found = new.view(np.float16)[[0, 1, 2, 4, 8, 12]]
     np.testing.assert_allclose(found, [0.1, -0.2 * 3**0.5, 0, 2, 3**0.5, 0.5], rtol=1e-3)
+
+
+def test_a_stiff_voxel_takes_a_newton_step_by_hand():
+    # No rate is in the way: density moves by gradient / (damp * (curvature + 12 * prior * trilinear weight)) =
+    # 2 / (0.5 * (3 + 12 * 0.125 * 2)) = 2/3; colour 0.5 has (c (1 - c))^2 = 1/16, so red moves by
+    # 3 / (0.25 * 0.28209479 * 8 / 16), its harmonic by half of that for the same gradient.
+    total, new = np.zeros(16, np.float32), np.empty(16, np.uint16)
+    total[[0, 1, 4, 5, 8, 12]] = [-2.0, 3.0, 8.0, 3.0, 2.0, 3.0]
+    update.step(np.zeros(16, np.uint16), total, 1e9, 1e9, 0.5, 0.5, 0.25, 0.125, 0.9, new)
+    red = 3 / (0.25 * 0.28209479 * 0.5)
+    np.testing.assert_allclose(new.view(np.float16)[[0, 1, 5, 12]], [2 / 3, -red, -red / 2, 8], rtol=1e-3)
 
 
 def test_rows_saturate():
     total, new = np.zeros(16, np.float32), np.empty(16, np.uint16)
     total[[0, 4, 8]] = 1e9
-    update.step(np.zeros(16, np.uint16), total, 1e9, 0.2, 1.0, 0.9, new)
+    update.step(np.zeros(16, np.uint16), total, 1e9, 0.2, 1.0, 0.0, 0.0, 0.0, 0.9, new)
     assert new.view(np.float16)[[0, 4, 12]].tolist() == [-65504, 65504, 65504]
 
 
