@@ -32,7 +32,7 @@ class Settings:
     assign_grace: float = 2.0
     lookahead: float = 0.05
     prefetch: int = 256
-    brief: float = 0.15
+    brief: float = 0.6
     hoard: float = 1.0
     patience: float = 5.0
     max_losses: int = 10

@@ -17,17 +17,19 @@ import numpy as np
 
 from nerf_plugin.training.settings import Settings
 
-CHUNK = 64
-"""Rays that stay together: the pixels of one 8 x 8 tile, where all of it is wanted."""
+TILE = 16
+CHUNK = TILE * TILE
+"""Rays that stay together: the pixels of one tile, where all of it is wanted. Rays side by side share voxels: larger
+tiles are faster and leave fewer gradients to send, smaller ones are spread more evenly."""
 
-MIN_CHUNKS = 4
+MIN_CHUNKS = 2
 
 
 @dataclass(frozen=True)
 class RoundPlan:
-    """One round. level, index (within the level), first and last (of the level); rates of this round; `every`: a view
-    takes part in every so many-th round; `chunks` of CHUNK rays from each view that does; done: the fraction of the
-    run's rays that were traced before."""
+    """One round. level, index (within the level), first and last (of the level); rates and damping of this round;
+    `every`: a view takes part in every so many-th round; `chunks` of CHUNK rays from each view that does; done: the
+    fraction of the run's rays that were traced before."""
 
     number: int
     level: int
@@ -38,6 +40,8 @@ class RoundPlan:
     rate_sigma: float
     rate_color: float
     rate_sh: float
+    damp_sigma: float
+    damp_color: float
     distortion: float
     smooth: float
     done: float = 0.0
@@ -61,14 +65,16 @@ def plan(settings: Settings, number: int, views: int) -> RoundPlan:
     level = bisect_right(starts, number) - 1
     start, spec = starts[level], settings.levels[level]
     done = sum(s.rounds * s.rays for s in settings.levels[:level]) + (number - start) * spec.rays
-    decay = settings.rate_end ** (done / settings.rays)
+    final = level == len(settings.levels) - 1
+    pace = settings.rate_end ** (done / settings.rays) * (settings.bold if final else 1.0)
     wanted = spec.rays / CHUNK
     every = max(1, min(math.ceil(views / settings.tasks), round(views * MIN_CHUNKS / wanted)))
     chunks = max(1, round(wanted * every / views))
     return RoundPlan(
         number=number, level=level, index=number - start, last=number == start + spec.rounds - 1, every=every,
-        chunks=chunks, rate_sigma=settings.rate_sigma * decay, rate_color=settings.rate_color * decay,
+        chunks=chunks, rate_sigma=settings.rate_sigma * pace, rate_color=settings.rate_color * pace,
         rate_sh=settings.rate_sh if done >= settings.sh_start * settings.rays else settings.rate_sh_early,
+        damp_sigma=settings.damp_sigma if final else 0.0, damp_color=settings.damp_color if final else 0.0,
         distortion=settings.distortion_weight if done >= settings.distortion_start * settings.rays else 0.0,
         smooth=settings.smooth if done >= settings.smooth_start * settings.rays else 0.0,
         done=done / settings.rays,

@@ -39,8 +39,9 @@ class Settings:
     rate_sigma, rate_color: learning rates of raw density and raw colour; rate_sh: of degree-1 harmonics, relative to
         colour, and rate_sh_early before the fraction sh_start of all rays is traced: colours that may depend on the
         view explain a wrong surface as well as the right one, so the surface is found first. All but rate_sh fall by
-        rate_end over the run, geometrically. beta: decay of the second moments. damp_sigma, damp_color: how much the
-        curvature of the rays' errors counts against a step (see `kernels.update`; 0: RMSprop alone).
+        rate_end over the run, geometrically. beta: decay of the second moments.
+    damp_sigma, damp_color: how much the curvature of the rays' errors counts against a step of the last level (see
+        `kernels.update`; 0: RMSprop alone), whose rates are `bold` times as high.
     alpha_start: opacity of one voxel of the first grid. reference: density is in units of reference / box side.
     alpha_weight, point_weight, distortion_weight: lambda_a, lambda_p, lambda_d of `kernels.march`; the last counts
         once the fraction distortion_start of all rays is traced.
@@ -76,6 +77,7 @@ class Settings:
     beta: float = 0.9
     damp_sigma: float = 0.0
     damp_color: float = 0.0
+    bold: float = 1.0
     alpha_start: float = 1e-2
     reference: int = 256
     alpha_weight: float = 0.5
@@ -140,6 +142,9 @@ class Settings:
             self,
             levels=(replace(last, rounds=max(12, last.rounds)),),
             raw_shift=raw_shift,
+            damp_sigma=0.0,
+            damp_color=0.0,
+            bold=1.0,
             rate_sigma=self.rate_sigma * 0.3,
             rate_color=self.rate_color * 0.3,
             rate_end=self.rate_end / 0.6,
@@ -156,17 +161,23 @@ class Settings:
 PRESETS: dict[str, Settings] = {
     "draft": Settings((Level(64, 40, 16384), Level(128, 48, 49152)), rate_sigma=1.6),
     "standard": Settings(
-        (Level(64, 100, 16384), Level(128, 136, 49152), Level(256, 40, 131072), Level(256, 184, 262144)),
+        (Level(64, 100, 16384), Level(128, 136, 49152), Level(256, 40, 131072), Level(256, 92, 524288)),
         sh_start=0.15,
-        rate_end=0.03,
+        rate_end=0.015,
+        damp_sigma=1.0,
+        damp_color=0.3,
+        bold=4.0,
         smooth=3e-6,
         smooth_start=0.25,
         pixel=1.18,
     ),
     "fine": Settings(
-        (Level(64, 120, 16384), Level(128, 160, 49152), Level(256, 48, 131072), Level(256, 340, 262144)),
+        (Level(64, 120, 16384), Level(128, 160, 49152), Level(256, 48, 131072), Level(256, 170, 524288)),
         sh_start=0.15,
-        rate_end=0.03,
+        rate_end=0.015,
+        damp_sigma=1.0,
+        damp_color=0.3,
+        bold=4.0,
         smooth=1e-5,
         smooth_start=0.25,
         pixel=1.0,

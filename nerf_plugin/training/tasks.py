@@ -222,7 +222,7 @@ def reduce_task(settings: Settings, plan: RoundPlan, grid: Grid, part: int, rows
                    plan.smooth)  # fmt: skip
         update.step(
             old[start + apart : stop + apart].reshape(-1), total, plan.rate_sigma, plan.rate_color, plan.rate_sh,
-            settings.damp_sigma, settings.damp_color, plan.smooth, settings.beta,
+            plan.damp_sigma, plan.damp_color, plan.smooth, settings.beta,
             new[(start - low) * 16 : (stop - low) * 16],
         )  # fmt: skip
     return new.view(np.float16).reshape(-1, 16)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nerf_plugin.kernels.pixels import dilate, halve, premultiply, take_chunks, tile_order
-from nerf_plugin.training.schedule import CHUNK, RoundPlan, generator, rungs
+from nerf_plugin.training.schedule import CHUNK, TILE, RoundPlan, generator, rungs
 from nerf_plugin.training.settings import Settings
 
 
@@ -23,7 +23,7 @@ def prepare_view(settings: Settings, index: int, camera: Any, image: np.ndarray)
 
     image: (H, W, 4) uint8 straight-alpha RGBA as `View.image()` gives it. Returns: camera (16,) float64, size
     [width, height]; rungs: {str(rung): {pixels (h, w, 4) uint8 premultiplied, candidates (n,) int32 pixel numbers in
-    the order of 8 x 8 tiles}}; mask (h, w) uint8, 1 where the ring around the object ends, on rung mask_rung; opaque:
+    the order of tiles}}; mask (h, w) uint8, 1 where the ring around the object ends, on rung mask_rung; opaque:
     whether the photo has no transparency at all.
     """
     height, width = image.shape[:2]
@@ -45,7 +45,7 @@ def prepare_view(settings: Settings, index: int, camera: Any, image: np.ndarray)
         if rung in wanted:
             lucky = generator(settings.seed, 1, index, rung).random(near.shape, np.float32) < settings.outside
             order = np.empty(near.size, np.int32)
-            count = tile_order(near | lucky.astype(np.uint8), 8, order)
+            count = tile_order(near | lucky.astype(np.uint8), TILE, order)
             result["rungs"][str(rung)] = {"pixels": pixels, "candidates": order[:count].copy()}
     return result
 

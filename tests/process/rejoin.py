@@ -30,9 +30,13 @@ class Told:
 
 
 def restarted(folder: Path, seed: int, *, workers: int, restarts: int, tasks: int, sleep: float) -> Told:
-    """Run the job; kill the coordinator so often, at random moments of it."""
+    """Run the job; kill the coordinator so often, at random moments of it.
+
+    Tasks are longer than `Settings.brief`, so that none waits behind a slot: such a one may be called back for an idle
+    worker just when it begins, and is then run by both.
+    """
     rng, told = random.Random(seed), Told()
-    process = Process(f"sqlite://{folder}/state.db", folder)
+    process = Process(f"sqlite://{folder}/state.db", folder, "brief=0.1")
     started: list[subprocess.Popen[bytes]] = []
     try:
         for number in range(workers):

@@ -12,8 +12,6 @@ from tests.process.rejoin import restarted
 def test_workers_come_back_and_nothing_is_computed_again(tmp_path: Path) -> None:
     seed = int(os.environ.get("DAF_SEED", time.time_ns() % 2**32))
     print(f"seed {seed}")
-    # Longer than `Settings.brief`, so that none waits behind a slot: such a one may be called back for an idle worker
-    # just when it begins, and is then run by both.
     told = restarted(tmp_path, seed, workers=3, restarts=3, tasks=60, sleep=0.2)
     assert told.retries == 0
     assert set(told.ran.values()) == {1} and len(told.ran) == 60 + 10 + 1, f"ran twice: {told.ran.most_common(5)}"

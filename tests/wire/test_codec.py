@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xxhash
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -114,6 +115,38 @@ def test_a_packet_without_checksum_is_read_but_never_taken_for_checked() -> None
         codec.loads(packet, check=True)
     with pytest.raises(codec.BadPacket):
         list(codec.packets(packet, check=True))
+
+
+@pytest.mark.parametrize("at", [0, 64, 4032, 4096, 123 * 64])
+def test_large_arrays_begin_at_a_page_of_their_file(at: int) -> None:
+    """Wherever the packet begins; small ones do not care, and the next packet begins at a page again."""
+    large = np.arange(codec.LARGE, dtype=np.uint8)
+    value = {"small": large[:100], "large": large, "more": [large[:-1], (large, 7)]}
+    packet = b"".join(codec.dumps(value, at=at))
+    found = codec.loads(packet)
+    np.testing.assert_equal(found, value)
+    start = np.frombuffer(packet, np.uint8).ctypes.data
+    for array in (found["large"], found["more"][1][0]):
+        assert (array.ctypes.data - start + at) % codec.PAGE == 0
+    assert (at + len(packet)) % codec.PAGE == 0 and codec.packet_size(packet) == len(packet)
+    assert len(codec.dumps({"small": large[:-1]}, at=at)[0]) == 32
+
+
+def test_sealed_packets_are_named_by_their_headers() -> None:
+    values = [[1, "two"], np.arange(3), {"x": 2.5}]
+    sealed = [b"".join(codec.dumps(value, sealed=True)) for value in values]
+    whole = b"".join(sealed)
+    assert codec.fingerprint(whole) == xxhash.xxh3_128_digest(b"".join(packet[:32] for packet in sealed))
+    assert codec.intact(whole) and next(codec.packets(whole, check=True)) == values[0]
+    for position in range(len(whole) * 8):
+        broken = bytearray(whole)
+        broken[position // 8] ^= 1 << position % 8
+        try:
+            assert codec.fingerprint(broken) != codec.fingerprint(whole), position
+        except codec.BadPacket:
+            continue
+    plainly = b"".join(codec.pack(value) for value in values)
+    assert codec.fingerprint(plainly) == xxhash.xxh3_128_digest(plainly)
 
 
 def test_every_truncation_is_noticed() -> None:

@@ -90,7 +90,7 @@ def test_cutting_into_parts_changes_no_bit(views, trained, smooth):
 
 def test_tasks_in_any_order_with_any_scratch_give_the_same_packets(views):
     box, grid, rows = initial(SMALL, views, BOUNDS)
-    now = plan(SMALL, 3, len(views))
+    now = plan(SMALL, 2, len(views))
     shared = Scratch()
     rows = Rows(rows, grid.first)
     backwards = [list(map_task(SMALL, now, t, box, grid, rows, views, shared)[0]) for t in (3, 2, 1, 0)][::-1]
@@ -242,13 +242,22 @@ def test_rates_fall_over_the_whole_run():
         plan(settings, settings.rounds, 100)
 
 
+def test_steps_are_bold_and_damped_in_the_last_level_alone():
+    settings = replace(SMALL, bold=4.0, damp_sigma=0.6, damp_color=0.2)
+    plainly, boldly = ([plan(s, n, 30) for n in range(SMALL.rounds)] for s in (SMALL, settings))
+    ratios = [b.rate_sigma / p.rate_sigma for p, b in zip(plainly, boldly, strict=True)]
+    np.testing.assert_allclose(ratios, [1] * SMALL.levels[0].rounds + [4] * SMALL.levels[1].rounds)
+    damps = [(b.damp_sigma, b.damp_color) for b in boldly]
+    assert damps == [(0.0, 0.0)] * SMALL.levels[0].rounds + [(0.6, 0.2)] * SMALL.levels[1].rounds
+
+
 def test_a_stream_reads_every_pixel_once_an_epoch():
-    candidates = np.arange(1000, dtype=np.int32) * 3
-    settings = Settings((Level(16, 100, 192),), tasks=1)
+    candidates = np.arange(4000, dtype=np.int32) * 3
+    settings = Settings((Level(16, 100, 3 * CHUNK),), tasks=1)
     rounds = [plan(settings, n, 1) for n in range(12)]
     assert rounds[0].chunks == 3
     drawn = [draw(settings, 5, now, candidates) for now in rounds]
-    first = np.concatenate(drawn)[:1000]
+    first = np.concatenate(drawn)[:4000]
     assert sorted(first) == candidates.tolist() and (first != candidates).any()
     np.testing.assert_array_equal(drawn[4], draw(settings, 5, rounds[4], candidates))
     assert (drawn[0] != draw(settings, 6, rounds[0], candidates)).any()
