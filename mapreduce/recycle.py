@@ -89,6 +89,7 @@ class Pool:
         files = [(path, size) for path, size in files if SMALLEST <= size <= self._limit]
         if not files or not self.usable:
             return
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it may have been cleared
         kept = sorted(self._list(), key=lambda item: item.since)
         room = os.statvfs(self.folder)
         held = sum(item.size for item in kept)
@@ -112,19 +113,21 @@ class Pool:
         mapped."""
         if size < SMALLEST:
             return None
-        if not self._known:
-            self._known = sorted(self._list())
+        looked = False
         for _ in range(_TRIES):
-            if not self._known:
-                return None
             place = bisect_left(self._known, (size,))
             if place == len(self._known) or self._known[place].size > _WASTE * size:
+                if not looked:  # what was released since may fit
+                    self._known, looked = sorted(self._list()), True
+                    continue
+                if not self._known:
+                    return None
                 place = max(0, place - 1)  # the largest of those that are too small: the rest gets new pages
             found = self._known.pop(place)
             try:
                 os.rename(self.folder / found.name, path)
             except FileNotFoundError:  # somebody else has it: time to look again
-                self._known = sorted(self._list())
+                self._known, looked = sorted(self._list()), True
                 continue
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             if _sole(fd):
@@ -171,8 +174,6 @@ class Pool:
             self._usable = hasattr(fcntl, "F_SETLEASE") and _file_system(self.folder) == _TMPFS
             if not self._usable:
                 self.clear()
-        elif self._usable:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self._usable
 
     def _list(self) -> list[_Kept]:

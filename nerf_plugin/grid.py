@@ -140,6 +140,15 @@ class Grid:
 
         A pure function of the grid, so every worker cuts alike. Ranges may be empty in tiny grids.
         """
+        if parts not in self._ranges:
+            self._ranges[parts] = self._cut(parts)
+        return self._ranges[parts]
+
+    @cached_property
+    def _ranges(self) -> dict[int, list[tuple[int, int, int, int]]]:
+        return {}
+
+    def _cut(self, parts: int) -> list[tuple[int, int, int, int]]:
         ends = np.append(self.first, self.rows).astype(np.int64)
         cuts = np.searchsorted(ends, [self.rows * p // parts for p in range(parts + 1)])
         cuts[0], cuts[-1] = 0, len(self.places)
