@@ -65,7 +65,7 @@ def plan(settings: Settings, number: int, views: int) -> RoundPlan:
     level = bisect_right(starts, number) - 1
     start, spec = starts[level], settings.levels[level]
     done = sum(s.rounds * s.rays for s in settings.levels[:level]) + (number - start) * spec.rays
-    final = level == len(settings.levels) - 1
+    final = spec.resolution == settings.levels[-1].resolution
     pace = settings.rate_end ** (done / settings.rays) * (settings.bold if final else 1.0)
     wanted = spec.rays / CHUNK
     every = max(1, min(math.ceil(views / settings.tasks), round(views * MIN_CHUNKS / wanted)))

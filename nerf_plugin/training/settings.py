@@ -40,8 +40,8 @@ class Settings:
         colour, and rate_sh_early before the fraction sh_start of all rays is traced: colours that may depend on the
         view explain a wrong surface as well as the right one, so the surface is found first. All but rate_sh fall by
         rate_end over the run, geometrically. beta: decay of the second moments.
-    damp_sigma, damp_color: how much the curvature of the rays' errors counts against a step of the last level (see
-        `kernels.update`; 0: RMSprop alone), whose rates are `bold` times as high.
+    damp_sigma, damp_color: how much the curvature of the rays' errors counts against a step (see `kernels.update`; 0:
+        RMSprop alone) in the levels of the last resolution, whose rates are `bold` times as high.
     alpha_start: opacity of one voxel of the first grid. reference: density is in units of reference / box side.
     alpha_weight, point_weight, distortion_weight: lambda_a, lambda_p, lambda_d of `kernels.march`; the last counts
         once the fraction distortion_start of all rays is traced.
@@ -161,22 +161,22 @@ class Settings:
 PRESETS: dict[str, Settings] = {
     "draft": Settings((Level(64, 40, 16384), Level(128, 48, 49152)), rate_sigma=1.6),
     "standard": Settings(
-        (Level(64, 100, 16384), Level(128, 136, 49152), Level(256, 40, 131072), Level(256, 92, 524288)),
+        (Level(64, 100, 16384), Level(128, 136, 49152), Level(256, 12, 262144), Level(256, 150, 393216)),
         sh_start=0.15,
-        rate_end=0.015,
-        damp_sigma=1.0,
-        damp_color=0.3,
+        rate_end=0.012,
+        damp_sigma=0.8,
+        damp_color=0.25,
         bold=4.0,
         smooth=3e-6,
         smooth_start=0.25,
         pixel=1.18,
     ),
     "fine": Settings(
-        (Level(64, 120, 16384), Level(128, 160, 49152), Level(256, 48, 131072), Level(256, 170, 524288)),
+        (Level(64, 120, 16384), Level(128, 160, 49152), Level(256, 16, 262144), Level(256, 240, 393216)),
         sh_start=0.15,
-        rate_end=0.015,
-        damp_sigma=1.0,
-        damp_color=0.3,
+        rate_end=0.012,
+        damp_sigma=0.8,
+        damp_color=0.25,
         bold=4.0,
         smooth=1e-5,
         smooth_start=0.25,

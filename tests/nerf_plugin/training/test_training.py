@@ -233,7 +233,9 @@ def test_densities_are_smoothed_once_it_is_time(views):
 
 def test_rates_fall_over_the_whole_run():
     settings = PRESETS["standard"]
-    rates = [plan(settings, n, 100).rate_sigma for n in range(settings.rounds)]
+    plans = [plan(settings, n, 100) for n in range(settings.rounds)]
+    bold = [settings.bold if now.damp_sigma else 1.0 for now in plans]
+    rates = [now.rate_sigma / times for now, times in zip(plans, bold, strict=True)]
     assert rates[0] == settings.rate_sigma and (np.diff(rates) < 0).all()
     assert rates[-1] == pytest.approx(settings.rate_sigma * settings.rate_end, rel=0.05)
     levels = [plan(settings, n, 100).level for n in range(settings.rounds)]
@@ -242,13 +244,13 @@ def test_rates_fall_over_the_whole_run():
         plan(settings, settings.rounds, 100)
 
 
-def test_steps_are_bold_and_damped_in_the_last_level_alone():
-    settings = replace(SMALL, bold=4.0, damp_sigma=0.6, damp_color=0.2)
-    plainly, boldly = ([plan(s, n, 30) for n in range(SMALL.rounds)] for s in (SMALL, settings))
-    ratios = [b.rate_sigma / p.rate_sigma for p, b in zip(plainly, boldly, strict=True)]
-    np.testing.assert_allclose(ratios, [1] * SMALL.levels[0].rounds + [4] * SMALL.levels[1].rounds)
-    damps = [(b.damp_sigma, b.damp_color) for b in boldly]
-    assert damps == [(0.0, 0.0)] * SMALL.levels[0].rounds + [(0.6, 0.2)] * SMALL.levels[1].rounds
+def test_steps_are_bold_and_damped_at_the_last_resolution_alone():
+    plainly = replace(SMALL, levels=(Level(16, 3, 2048), Level(32, 2, 2048), Level(32, 4, 4096)))
+    boldly = replace(plainly, bold=4.0, damp_sigma=0.6, damp_color=0.2)
+    before, after = ([plan(s, n, 30) for n in range(9)] for s in (plainly, boldly))
+    ratios = [b.rate_sigma / a.rate_sigma for a, b in zip(before, after, strict=True)]
+    np.testing.assert_allclose(ratios, [1] * 3 + [4] * 6)
+    assert [(now.damp_sigma, now.damp_color) for now in after] == [(0.0, 0.0)] * 3 + [(0.6, 0.2)] * 6
 
 
 def test_a_stream_reads_every_pixel_once_an_epoch():
@@ -292,7 +294,7 @@ def test_without_masks_the_rounds_stay_and_see_more_at_first():
     settings = PRESETS["standard"]
     calm = settings.without_masks()
     assert calm.rounds == settings.rounds
-    assert [level.rays for level in calm.levels] == [32768, 98304, 131072, 262144]
+    assert [level.rays for level in calm.levels] == [32768, 98304, 262144, 393216]
 
 
 def test_a_shorter_run_takes_smaller_rounds_before_fewer():
