@@ -58,11 +58,10 @@ Coordinates are in voxel units, voxel (i, j, k) at its integers, so `origins` is
 from __future__ import annotations
 
 import numpy as np
-from numba.extending import register_jitable
 
 from nerf_plugin.kernels import kernel
 from nerf_plugin.kernels.simd import (
-    hload,
+    hblend,
     popcount,
     prefetch,
     vadd,
@@ -114,21 +113,6 @@ def hash32(x):
     x = np.uint32(x * np.uint32(0x846CA68B))
     x ^= x >> np.uint32(16)
     return x
-
-
-@register_jitable(inline="always")
-def blend(rows, corner, q, work, w, stride, line):
-    """One line of a sample's row: of its eight corners' from corner[q] on, weighted by work[w] and so on."""
-    zero = vset(np.float32(0.0))
-    even = vfmas(hload(rows, np.int64(corner[q]) * stride + line), work[w], zero)
-    odd = vfmas(hload(rows, np.int64(corner[q + 1]) * stride + line), work[w + 1], zero)
-    even = vfmas(hload(rows, np.int64(corner[q + 2]) * stride + line), work[w + 2], even)
-    odd = vfmas(hload(rows, np.int64(corner[q + 3]) * stride + line), work[w + 3], odd)
-    even = vfmas(hload(rows, np.int64(corner[q + 4]) * stride + line), work[w + 4], even)
-    odd = vfmas(hload(rows, np.int64(corner[q + 5]) * stride + line), work[w + 5], odd)
-    even = vfmas(hload(rows, np.int64(corner[q + 6]) * stride + line), work[w + 6], even)
-    odd = vfmas(hload(rows, np.int64(corner[q + 7]) * stride + line), work[w + 7], odd)
-    return vadd(even, odd)
 
 
 @kernel
@@ -262,9 +246,9 @@ def march(rows, grads, touched, table, bricks, first, present, occupied, box, ra
             room = FEW
             for j in range(chunk, n):
                 q, w = j * 8, TRI + j * 8
-                mixed = vmul(blend(rows, corner, q, work, w, stride, 0), basis)
+                mixed = vmul(hblend(rows, corner, q, stride, 0, work, w), basis)
                 if wide:
-                    beyond = vmul(blend(rows, corner, q, work, w, stride, 16), basis2)
+                    beyond = vmul(hblend(rows, corner, q, stride, 16, work, w), basis2)
                     vfold2(work, RAW + j * 4, mixed, beyond)
                 else:
                     vfold(work, RAW + j * 4, mixed)

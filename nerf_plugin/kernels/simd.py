@@ -153,6 +153,27 @@ def hload(typingctx, array, offset):
 
 
 @intrinsic
+def hblend(typingctx, array, places, first, stride, start, weights, at):
+    """Sum of eight times 16 halves kept in a uint16 array, widened: those from places[first + i] * stride + start on,
+    times weights[at + i], i = 0 .. 7. places: int32; weights: float32. Even and odd ones are summed apart, so that no
+    sum waits for the one before it."""
+
+    def generate(context, builder, sig, args):
+        rows, corners, scales = sig.args[0], sig.args[1], sig.args[5]
+        sums = [_all(0.0), _all(0.0)]
+        for i in range(8):
+            place = builder.load(_pointer(context, builder, corners, args[1], builder.add(args[2], _I64(i)), _I32))
+            begin = builder.add(builder.mul(builder.sext(place, _I64), args[3]), args[4])
+            loaded = builder.load(_pointer(context, builder, rows, args[0], begin, _H16))
+            loaded.align = rows.dtype.bitwidth // 8
+            weight = builder.load(_pointer(context, builder, scales, args[5], builder.add(args[6], _I64(i)), _F32))
+            sums[i % 2] = _fma(builder, builder.fpext(loaded, _V16), _splat(builder, weight), sums[i % 2])
+        return builder.fadd(*sums)
+
+    return vec16(array, places, types.int64, types.int64, types.int64, weights, types.int64), generate
+
+
+@intrinsic
 def hstore(typingctx, array, offset, value):
     """Rounds 16 floats to halves (nearest even; saturating at +-65504) and stores them in a uint16 array."""
 
