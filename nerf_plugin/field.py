@@ -16,12 +16,12 @@ import numpy as np
 
 from nerf_plugin.export.atomic import write_bytes
 from nerf_plugin.grid import Grid
+from nerf_plugin.harmonics import LINES, converted, degree_of, functions, lanes, width
 from nerf_plugin.kernels import march as marching
 from nerf_plugin.kernels.lattice import inside, interpolate
 from nerf_plugin.shells import Shells
 
 MAGIC = b"DAF radiance field 1\n"
-_LANES = [0, 1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15]
 _PIECE = 65536
 """Rows that are copied at a time."""
 _ARRAYS = {"places": "<i8", "present": "<u8", "occupied": "<u8", "values": "<f2"}
@@ -48,23 +48,26 @@ class Rendering:
 class Field:
     """Density and colour in the world frame of the photos.
 
-    grid: the sparse lattice. rows: (N, 16) numbers in the layout of `kernels.march`; lanes 4, 8 and 12 are ignored.
-    density: optical density per world unit where softplus(raw + shift) is 1. shells: what surrounds the box, if that is
-    known.
+    grid: the sparse lattice. rows: (N, 16), or (N, 32) with harmonics of degree 2, numbers in the layout of
+    `kernels.march`; what is no value in them is ignored. density: optical density per world unit where
+    softplus(raw + shift) is 1. shells: what surrounds the box, if that is known.
     """
 
     def __init__(
         self, grid: Grid, rows: np.ndarray, density: float, shift: float, shells: Shells | None = None
     ) -> None:
-        if rows.shape != (grid.rows, 16):
-            raise FieldError(f"the grid has {grid.rows} voxels but rows have shape {rows.shape}, not ({grid.rows}, 16)")
+        if rows.shape not in ((grid.rows, 16), (grid.rows, 32)):
+            raise FieldError(
+                f"the grid has {grid.rows} voxels but rows have shape {rows.shape}, not ({grid.rows}, 16 or 32)"
+            )
         self.grid = grid
         self.density, self.shift = float(density), float(shift)
         self.shells = shells and replace(shells, values=shells.values.clip(-65504, 65504).astype(np.float16))
         self._rows = np.zeros(rows.shape, np.float16)
+        kept = lanes(self.degree)
         for start in range(0, len(rows), _PIECE):
             piece = slice(start, start + _PIECE)
-            self._rows[piece, _LANES] = np.clip(rows[piece, _LANES], -65504, 65504).astype(np.float16)
+            self._rows[piece, kept] = np.clip(rows[piece, kept], -65504, 65504).astype(np.float16)
 
     @property
     def lo(self) -> np.ndarray:
@@ -88,10 +91,19 @@ class Field:
 
     @property
     def rows(self) -> np.ndarray:
-        """(N, 16) float16 raw values, read-only."""
+        """(N, 16) or (N, 32) float16 raw values, read-only."""
         view = self._rows.view()
         view.flags.writeable = False
         return view
+
+    @property
+    def degree(self) -> int:
+        """Of the harmonics that there is room for: 1 or 2."""
+        return degree_of(self._rows)
+
+    def of_degree(self, degree: int) -> Field:
+        """The field with harmonics of another degree: what it lacks is zero, what is too much is left out."""
+        return Field(self.grid, converted(self._rows, degree), self.density, self.shift, self.shells)
 
     def within(self, box: np.ndarray) -> Field:
         """The part of the field in `box`, (2, 3) world, cut at whole cells; without surroundings."""
@@ -99,15 +111,18 @@ class Field:
         return Field(grid, self._rows[rows], self.density, self.shift)
 
     def _bits(self) -> np.ndarray:
-        """(N*16,) uint16: `rows` as kernels take them."""
+        """(N*L,) uint16: `rows` as kernels take them."""
         return self._rows.view(np.uint16).reshape(-1)
 
-    def _at(self, points: np.ndarray, lanes: int) -> tuple[np.ndarray, np.ndarray]:
+    def _at(self, points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         local = ((np.asarray(points, np.float64).reshape(-1, 3) - self.grid.lo) / self.grid.voxel).astype(np.float32)
-        values = np.empty((len(local), lanes), np.float32)
+        values = np.empty((len(local), count), np.float32)
         alive = np.empty(len(local), np.uint8)
         grid = self.grid
-        interpolate(self._bits(), lanes, grid.table, grid.shape, grid.first, grid.present, local, 0.0, values)
+        interpolate(
+            self._bits(), count, grid.table, grid.shape, grid.first, grid.present, local, 0.0, values,
+            LINES[self.degree],
+        )  # fmt: skip
         inside(grid.table, grid.shape, grid.occupied, local, alive)
         return values, alive.astype(bool)
 
@@ -121,11 +136,11 @@ class Field:
         """Colour at points (N, 3) seen along unit directions (N, 3) or (3,): (N, 3) float32, 0..1, in the photos' sRGB
         values. Where there is no voxel at all: mid-grey.
         """
-        values, _ = self._at(points, 16)
-        d = np.broadcast_to(np.asarray(directions, np.float32), (len(values), 3))
-        raw = marching.SH0 * values[:, 1:4]
-        for axis in range(3):
-            raw = raw + marching.SH1 * d[:, axis : axis + 1] * values[:, 4 * axis + 5 : 4 * axis + 8]
+        values, _ = self._at(points, width(self.degree))
+        along = functions(np.broadcast_to(np.asarray(directions, np.float32), (len(values), 3)), self.degree)
+        raw, where = np.float32(0), lanes(self.degree)
+        for number in range(along.shape[1]):
+            raw = raw + along[:, number, None] * values[:, where[3 * number + 1 : 3 * number + 4]]
         return (1 / (1 + np.exp(-raw))).astype(np.float32)
 
     def render(self, camera: Any, background: Background = None, step: float = 0.5,
@@ -174,6 +189,7 @@ class Field:
             rows, none, np.zeros(0, np.uint64), grid.table, grid.shape, grid.first, grid.present, grid.occupied,
             grid.box, rays.reshape(-1), none, back.reshape(-1), none, count, -1, step,
             self.density * grid.voxel * step, self.shift, 0.0, 0.0, 0.0, 1e-4, False, out, work, corner,
+            LINES[self.degree],
         )  # fmt: skip
         result = out.reshape(-1, 5)
         result[:, 4] *= grid.voxel
@@ -182,7 +198,8 @@ class Field:
     def to_bytes(self) -> bytes:
         """The file's content: a function of the field alone, the same bytes everywhere."""
         plain = self.grid.to_plain()
-        arrays = {**{k: plain[k] for k in ("places", "present", "occupied")}, "values": self._rows[:, _LANES]}
+        values = self._rows[:, lanes(self.degree)]
+        arrays = {**{k: plain[k] for k in ("places", "present", "occupied")}, "values": values}
         if self.shells is not None:
             arrays["shells"] = self.shells.values
         blocks, layout, offset = [], {}, 0
@@ -199,7 +216,7 @@ class Field:
                 "bricks": plain["bricks"],
                 "density": self.density,
                 "shift": self.shift,
-                "sh_degree": 1,
+                "sh_degree": self.degree,
                 "arrays": layout,
                 **({} if self.shells is None else {"shells": self.shells.geometry()}),
             },
@@ -242,8 +259,11 @@ class Field:
                 )
             grid = Grid.from_plain({**header, **arrays})
             _check(grid)
-            rows = np.zeros((len(arrays["values"]), 16), np.float16)
-            rows[:, _LANES] = arrays["values"]
+            degree = header["sh_degree"]
+            if degree not in (1, 2):
+                raise ValueError(f"it has harmonics of degree {degree!r}, which this version does not know")
+            rows = np.zeros((len(arrays["values"]), width(degree)), np.float16)
+            rows[:, lanes(degree)] = arrays["values"]
             shells = Shells.from_plain(header["shells"] | {"values": arrays["shells"]}) if "shells" in header else None
             return cls(grid, rows, float(header["density"]), float(header["shift"]), shells)
         except (KeyError, TypeError, ValueError, IndexError) as error:

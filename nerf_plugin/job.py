@@ -129,7 +129,7 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, AvatarOptions, Job):
         """What the preset, the effort, the seed, the photos and the field to start from mean."""
         from nerf_plugin.training import PRESETS
 
-        settings = replace(PRESETS[self.preset].scaled(self.effort), seed=self.seed)
+        settings = replace(PRESETS[self.preset].scaled(self.effort), seed=self.seed, degree=self.harmonics)
         settings = settings if self.capture.has_alpha else settings.without_masks()
         even = self.exposure == "on" or (self.exposure == "auto" and not self.capture.has_alpha)
         settings = replace(settings, exposure=even)
@@ -137,12 +137,12 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, AvatarOptions, Job):
 
     @cached_property
     def start_field(self) -> Field:
-        """The field to start from. Raises BadInput."""
+        """The field to start from, with harmonics of the degree that is asked for. Raises BadInput."""
         from nerf_plugin.field import Field, FieldError
 
         assert self.start is not None
         try:
-            return Field.load(self.start)
+            return Field.load(self.start).of_degree(self.harmonics)
         except FileNotFoundError as error:
             raise BadInput(f"--start {self.start} does not exist; give the field.daf of an earlier run") from error
         except (OSError, FieldError) as error:

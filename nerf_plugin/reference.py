@@ -13,6 +13,8 @@ import numpy as np
 
 SH = np.array([0.28209479177387814, 0.4886025119029199, 0.4886025119029199, 0.4886025119029199])
 """Factors of the real spherical harmonics 1, x, y, z (unit norm over the sphere)."""
+SH2 = np.sqrt(np.array([15, 15, 15, 15 / 4, 5]) / (4 * np.pi))
+"""And of xy, yz, xz, x^2 - y^2, (3 z^2 - 1) / 2."""
 
 
 def hash32(x: int) -> int:
@@ -87,7 +89,7 @@ def march(grid: Any, rows: np.ndarray, rays: np.ndarray, target: np.ndarray, bac
           lambda_d: float = 0.0, seed: int = -1) -> dict[str, np.ndarray]:  # fmt: skip
     """Forward and backward through rays, without early stop.
 
-    rows: (N, 16); rays: (R, 6) float32; target: (R, 4); back: (R, 3). Returns out (R, 5), grads (N, 16), back_grad
+    rows: (N, L); rays: (R, 6) float32; target: (R, 4); back: (R, 3). Returns out (R, 5), grads (N, L), back_grad
     (R, 3), loss (the scalar of `kernels.march`, without the per-point term, which has no gradient by weights) and
     point_loss (that term).
     """
@@ -98,13 +100,16 @@ def march(grid: Any, rows: np.ndarray, rays: np.ndarray, target: np.ndarray, bac
     loss = point_loss = 0.0
     for r, ray in enumerate(rays):
         jitter = 0.5 if seed < 0 else (hash32((seed + hash32(r)) & 0xFFFFFFFF) >> 8) * 5.9604645e-08
-        basis = SH * np.array([1, *ray[3:].astype(np.float64)])
+        x, y, z = ray[3:].astype(np.float64)
+        basis = SH * np.array([1, x, y, z])
+        if rows.shape[1] == 32:
+            basis = np.append(basis, SH2 * [x * y, y * z, x * z, x * x - y * y, (3 * z * z - 1) / 2])
         through, color, depth, kept = 1.0, np.zeros(3), 0.0, []
         for point in samples(grid, ray, step, jitter):
             weights = [(number[voxel], w) for voxel, w in corners(point[:3])]
             raw = sum(w * rows[i] for i, w in weights)
             tau = scale * np.logaddexp(0, raw[0] + shift)
-            c = 1 / (1 + np.exp(-(basis @ raw.reshape(4, 4)[:, 1:])))
+            c = 1 / (1 + np.exp(-(basis @ raw[np.array(COLOR_LANES[: len(basis)])])))
             weight = through * -np.expm1(-tau)
             color = color + weight * c
             through *= np.exp(-tau)
@@ -132,13 +137,14 @@ def march(grid: Any, rows: np.ndarray, rays: np.ndarray, target: np.ndarray, bac
         for (weights, raw, c, weight, after, _), pull, move in zip(reversed(kept), reversed(spread), reversed(moves)):
             point_loss += 0.5 * own * weight * ((c - target[r, :3]) ** 2).sum()
             value = c @ error + lambda_a * alpha_error + pull
-            row = np.zeros((4, 4))
-            row[0, 0] = (after * value - behind) * scale / (1 + np.exp(-raw[0] - shift))
+            row = np.zeros(rows.shape[1])
+            row[0] = (after * value - behind) * scale / (1 + np.exp(-raw[0] - shift))
             behind += weight * value
-            row[:, 1:] = np.outer(basis, weight * (error + own * (c - target[r, :3])) * c * (1 - c))
-            row[1, 0], row[2, 0], row[3, 0] = weight, 1.0, move * sum(moves)
+            lanes = np.array(COLOR_LANES[: len(basis)])
+            row[lanes] = np.outer(basis, weight * (error + own * (c - target[r, :3])) * c * (1 - c))
+            row[4], row[8], row[12] = weight, 1.0, move * sum(moves)
             for i, w in weights:
-                grads[i] += w * row.ravel()
+                grads[i] += w * row
     return {
         "out": out,
         "grads": grads,
@@ -169,9 +175,9 @@ def interpolate(grid: Any, rows: np.ndarray, points: np.ndarray, empty: float) -
     return out
 
 
-def step(old: np.ndarray, total: np.ndarray, rate_sigma: float, rate_color: float, rate_sh: float, damp_sigma: float,
-         damp_color: float, smooth: float, beta: float) -> np.ndarray:  # fmt: skip
-    """One step on rows (n, 16) with summed gradients (n, 16); untouched rows (lane 8 zero) stay. Lanes 4 and 8 of a row
+def step(old: np.ndarray, total: np.ndarray, rate_sigma: float, rate_color: float, rate_sh: float, rate_sh2: float,
+         pull_sh2: float, damp_sigma: float, damp_color: float, smooth: float, beta: float) -> np.ndarray:  # fmt: skip
+    """One step on rows (n, L) with summed gradients (n, L); untouched rows (lane 8 zero) stay. Lanes 4 and 8 of a row
     are the roots of its second moments. Not rounded."""
     new = np.array(old, np.float64)
     for i in np.flatnonzero(total[:, 8] != 0):
@@ -186,15 +192,21 @@ def step(old: np.ndarray, total: np.ndarray, rate_sigma: float, rate_color: floa
         for group in range(4):
             pace = (rate_sh if group else 1.0) / stiff
             new[i, 4 * group + 1 : 4 * group + 4] -= pace * g[4 * group + 1 : 4 * group + 4]
+        for lane in [lane for function in COLOR_LANES[4:] for lane in function if lane < old.shape[1]]:
+            pull = pull_sh2 * g[4]
+            new[i, lane] -= rate_sh2 * (g[lane] + pull * float(old[i, lane])) / (stiff + pull)
         new[i, 12] += g[4]
     return new
 
 
 COLORS = [lane for lane in range(16) if lane % 4]
+COLOR_LANES = [[4 * group + n for n in (1, 2, 3)] for group in range(8)] + [[16, 20, 24]]
+"""Where the red, green and blue of each harmonic are in a row."""
+MORE = [lane for lane in range(16, 32) if lane != 28]
 
 
 def smooth(grid: Any, rows: np.ndarray, grads: np.ndarray, strength: float) -> np.ndarray:
-    """(N, 16) float64 gradients with that of the smoothness prior (`kernels.smooth`) added to them."""
+    """(N, L) float64 gradients with that of the smoothness prior (`kernels.smooth`) added to them."""
     numbers = row_numbers(grid)
     new = grads.astype(np.float64)
     for (x, y, z), row in numbers.items():
@@ -205,9 +217,9 @@ def smooth(grid: Any, rows: np.ndarray, grads: np.ndarray, strength: float) -> n
 
 
 def pack(row: np.ndarray) -> list[int]:
-    """The sixteen int8 of one row of gradients (16,), as `kernels.update` describes them."""
-    packed = [0] * 16
-    for lanes, where in (([0], 4), (COLORS, 8)):
+    """The int8 of one row of gradients (L,), as `kernels.update` describes them."""
+    packed = [0] * len(row)
+    for lanes, where in (([0], 4), (COLORS, 8), (MORE, 28))[: 2 if len(row) == 16 else 3]:
         peak = max(abs(float(row[lane])) for lane in lanes)
         exponent = max(-100, int(np.frexp(peak)[1]) - 1) if peak else -100
         for lane in lanes:
@@ -223,11 +235,13 @@ def pack(row: np.ndarray) -> list[int]:
 
 
 def unpack(packed: np.ndarray) -> np.ndarray:
-    """(16,) float64: the gradients that sixteen int8 stand for."""
-    row = np.zeros(16)
+    """(L,) float64: the gradients that as many int8 stand for."""
+    row = np.zeros(len(packed))
     row[0] = float(packed[0]) * 2.0 ** (int(packed[4]) - 6)
     for lane in COLORS:
         row[lane] = float(packed[lane]) * 2.0 ** (int(packed[8]) - 6)
+    if len(packed) == 32:
+        row[MORE] = packed[MORE] * 2.0 ** (int(packed[28]) - 6)
     row[4] = short_float(int(packed[12]) + 128)
     return row
 
@@ -237,11 +251,11 @@ def short_float(code: int) -> float:
     return code * 2.0**-17 if code < 8 else (1 + code % 8 / 8) * 2.0 ** (code // 8 - 15)
 
 
-def merge(grid: Any, brick: int, count: int, packets: list[dict[str, np.ndarray]]) -> np.ndarray:
-    """(count, 16) float32 sum of the packets, in their order, of the range of bricks that begins with `brick`."""
-    total = np.zeros((count, 16), np.float32)
+def merge(grid: Any, brick: int, count: int, packets: list[dict[str, np.ndarray]], size: int = 16) -> np.ndarray:
+    """(count, size) float32 sum of the packets, in their order, of the range of bricks that begins with `brick`."""
+    total = np.zeros((count, size), np.float32)
     for packet in packets:
-        rows = iter(packet["packed"].reshape(-1, 16))
+        rows = iter(packet["packed"].reshape(-1, size))
         beside = iter(packet["beside"].tolist())
         for offset, word in enumerate(packet["touched"].tolist()):
             base = int(grid.first[brick + offset]) - int(grid.first[brick])

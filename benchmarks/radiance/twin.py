@@ -105,6 +105,7 @@ def work_of(capture: str, field: str) -> Work:
 
 def ours(work: Work) -> Callable[[bool], tuple[int, np.ndarray, np.ndarray]]:
     """Our kernel on `work`: train -> (alive samples, gradients, pictures)."""
+    from nerf_plugin.harmonics import LINES
     from nerf_plugin.kernels import march
 
     grid, rows, grads, touched, back, out = _buffers(work)
@@ -115,6 +116,7 @@ def ours(work: Work) -> Callable[[bool], tuple[int, np.ndarray, np.ndarray]]:
             rows, grads, touched, grid.table, grid.shape, grid.first, grid.present, grid.occupied, grid.box, work.rays,
             work.target, back, back_grad, work.count, 5, work.step, work.field.density * grid.voxel * work.step,
             work.field.shift, *work.weights, work.stop, train, out, *buffers,
+            LINES[1],
         )  # fmt: skip
         return alive, grads, out
 

@@ -9,6 +9,10 @@ place:
   and later processes load it in a fraction of a second. Numba checks only the file of the kernel itself, so after
   editing `simd.py` delete `__pycache__` or touch the kernels.
 
+Rows of one line (harmonics up to degree 1) and of two (degree 2) have one source. A kernel that reads rows is given
+`lines`, where each line of a row begins: (0,) or (0, 16). How long a tuple is belongs to its type, so Numba compiles a
+kernel for each, once that is asked for, and leaves out what only the other needs.
+
 Each kernel has a slow, obvious NumPy twin in `nerf_plugin.reference`, and the tests hold it against that.
 """
 

@@ -102,15 +102,17 @@ def carve(keep, start, lo, voxel, camera, mask):
 
 
 @kernel
-def interpolate(rows, lanes, table, bricks, first, present, points, empty, out):
+def interpolate(rows, lanes, table, bricks, first, present, points, empty, out, lines):
     """Trilinear values of rows at points, for points anywhere.
 
-    rows: (N*16,) uint16, bits of halves. points: (n, 3) float32 voxel units. Corners without a row count as `empty` in
-    lane 0 and are left out of the mean in the other lanes. out: (n, lanes) float32, lanes <= 16.
+    rows: (N*L,) uint16, bits of halves; lines, L: as for `kernels.march`. points: (n, 3) float32 voxel units. Corners
+    without a row count as `empty` in lane 0 and are left out of the mean in the other lanes. out: (n, lanes) float32,
+    lanes <= L.
     """
     s1 = bricks[2] + 1
     s0 = s1 * (bricks[1] + 1)
-    sums = np.zeros(16, np.float32)
+    width, wide = 16 * len(lines), len(lines) == 2
+    sums = np.zeros(width, np.float32)
     for p in range(points.shape[0]):
         x, y, z = points[p, 0], points[p, 1], points[p, 2]
         i, j, k = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
@@ -133,7 +135,9 @@ def interpolate(rows, lanes, table, bricks, first, present, points, empty, out):
                 missing += weight
                 continue
             known += weight
-            vstore(sums, 0, vfmas(hload(rows, np.int64(row) * 16), weight, vload(sums, 0)))
+            vstore(sums, 0, vfmas(hload(rows, np.int64(row) * width), weight, vload(sums, 0)))
+            if wide:
+                vstore(sums, 16, vfmas(hload(rows, np.int64(row) * width + 16), weight, vload(sums, 16)))
         out[p, 0] = sums[0] + missing * np.float32(empty)
         for lane in range(1, lanes):
             out[p, lane] = sums[lane] / known if known > 0 else np.float32(0.0)

@@ -6,7 +6,7 @@ raw colours y are interpolated trilinearly from the eight corners of the sample'
 
     tau_i = scale * softplus(x_i + shift)          optical depth of one step
     alpha_i = 1 - exp(-tau_i),  w_i = T_i alpha_i,  T_{i+1} = T_i exp(-tau_i)
-    c_i = sigmoid(y_i . SH(direction))             SH of degree 0 and 1, real, unit norm
+    c_i = sigmoid(y_i . SH(direction))             SH of degree 0 and 1 (and 2), real, unit norm
     C = sum w_i c_i + T_n * background,  A = 1 - T_n
 
 Loss of a ray: 1/2 |C - target|^2 + lambda_a/2 (A - a)^2 + lambda_p/2 sum w_i |c_i - colour|^2, the last only for opaque
@@ -35,6 +35,9 @@ SH functions 1, x, y, z. Multiplying a row by the SH values in the same places a
 [x, y_r, y_g, y_b] at once. Gradients are float32, a cache line a row, in the same lanes and the three spare ones: lane
 4 collects the rendering weight that a voxel received, lane 8 the trilinear weight (so that lane 8 > 0 means "touched"),
 lane 12 its curvature.
+With harmonics of degree 2 a row has a second line behind the first, a cache line in all:
+[r' r g b] [g' r g b] [b' r g b] [- r g b] for xy, yz, xz, x^2 - y^2, and r' g' b' for 3 z^2 - 1, which are added to the
+sums of the groups. Its gradients are two cache lines, in the same lanes.
 Halves cost no quality (`docs/radiance-fields.md`): an optimiser of large batches takes steps far above their rounding.
 
 Voxels live in bricks of 4^3. `table` gives the brick of a place, or -d where no cell within d - 1 bricks is alive
@@ -58,7 +61,7 @@ import numpy as np
 
 from nerf_plugin.kernels import kernel
 from nerf_plugin.kernels.simd import (
-    hload,
+    hblend,
     popcount,
     prefetch,
     vadd,
@@ -67,6 +70,7 @@ from nerf_plugin.kernels.simd import (
     vfma,
     vfmas,
     vfold,
+    vfold2,
     vlane4,
     vload,
     vlog,
@@ -74,6 +78,7 @@ from nerf_plugin.kernels.simd import (
     vmul,
     vset,
     vspread,
+    vspread2,
     vstore,
     vsub,
 )
@@ -89,6 +94,8 @@ SCRATCH_ROWS = MAX_SAMPLES * 8
 
 SH0 = 0.28209479177387814
 SH1 = 0.4886025119029199
+SH2 = (1.0925484305920792, 0.5462742152960396, 0.31539156525252005)
+"""Of xy, yz and xz; of x^2 - y^2; of 3 z^2 - 1."""
 
 
 def scratch() -> tuple[np.ndarray, np.ndarray]:
@@ -110,13 +117,14 @@ def hash32(x):
 
 @kernel
 def march(rows, grads, touched, table, bricks, first, present, occupied, box, rays, target, back, back_grad, count,
-          seed, step, scale, shift, lambda_a, lambda_p, lambda_d, stop, train, out, work, corner):  # fmt: skip
+          seed, step, scale, shift, lambda_a, lambda_p, lambda_d, stop, train, out, work, corner, lines):  # fmt: skip
     """Render `count` rays and, if `train`, add the loss gradients to `grads`.
 
-    rows: (N*16,) uint16, bits of halves. grads: (N*16,) float32. touched: (B,) uint64, bits set for the rows of a brick
-    that got a gradient. table: (nx+1, ny+1, nz+1) int32, flat; bricks: (3,) its first three extents less one. first:
-    (B,) int32, present, occupied: (B,) uint64. box: (6,) float32, lower and upper corner of what is alive. rays:
-    (count*6,) float32 origin and unit direction.
+    rows: (N*L,) uint16, bits of halves; lines says where each line of a row begins, (0,) or (0, 16), and L is 16 for
+    each. grads: (N*L,) float32. touched: (B,) uint64, bits set for the rows of a brick that got a gradient. table:
+    (nx+1, ny+1, nz+1) int32, flat; bricks: (3,) its first three extents less one. first: (B,) int32, present, occupied:
+    (B,) uint64. box: (6,) float32, lower and upper corner of what is alive. rays: (count*6,) float32 origin and unit
+    direction.
     target: (count*4,) float32 premultiplied colour and alpha. back, back_grad: (count*3,) float32, colour behind the
     grid and the loss gradient by it. seed: of the jitter of the first sample; negative for none (half a step).
     out: (count*5,) float32 colour, alpha, distance in voxels at which T falls to 1/2 (0 if it never does).
@@ -124,6 +132,7 @@ def march(rows, grads, touched, table, bricks, first, present, occupied, box, ra
     Returns (sum of squared colour errors, alive samples, steps marched).
     """
     f = np.float32
+    stride, wide = 16 * len(lines), len(lines) == 2
     RAW = 0
     TRANS = 4 * MAX_SAMPLES
     SLOPE = TRANS + MAX_SAMPLES
@@ -143,7 +152,7 @@ def march(rows, grads, touched, table, bricks, first, present, occupied, box, ra
     per_step = f(1.0) / fstep
     one, zero, ceiling = vset(f(1.0)), vset(f(0.0)), vset(f(40.0))
     vshift, vscale = vset(f(shift)), vset(f(scale))
-    for i in range(64):
+    for i in range(80):
         work[LANES + i] = 0.0
     work[LANES + 4] = 1.0
     work[LANES + 16 + 8] = 1.0
@@ -178,6 +187,16 @@ def march(rows, grads, touched, table, bricks, first, present, occupied, box, ra
             work[sh + 4 * group + 2] = value
             work[sh + 4 * group + 3] = value
         basis = vload(work, sh)
+        if wide:
+            work[sh + 32] = work[sh + 36] = work[sh + 40] = f(SH2[2]) * (f(3.0) * dz * dz - f(1.0))
+            for group in range(4):
+                value = f(SH2[1]) * (dx * dx - dy * dy)
+                if group < 3:
+                    value = f(SH2[0]) * (dx * dy if group == 0 else (dy * dz if group == 1 else dx * dz))
+                work[sh + 32 + 4 * group + 1] = value
+                work[sh + 32 + 4 * group + 2] = value
+                work[sh + 32 + 4 * group + 3] = value
+            basis2 = vload(work, sh + 32)
         room = guess
         while k < last and n <= MAX_SAMPLES - MANY:
             chunk = n
@@ -215,25 +234,24 @@ def march(rows, grads, touched, table, bricks, first, present, occupied, box, ra
                     place = popcount(before)
                     row = first[other] + place
                     corner[n * 8 + c] = row
-                    prefetch(rows, row * 16)
+                    prefetch(rows, row * stride)
                     if train:
                         touched[other] |= np.uint64(1) << np.uint64(place)
-                        prefetch(grads, row * 16)
+                        prefetch(grads, row * stride)
+                        if wide:
+                            prefetch(grads, row * stride + 16)
                 n += 1
             if n == chunk:
                 break
             room = FEW
             for j in range(chunk, n):
                 q, w = j * 8, TRI + j * 8
-                even = vfmas(hload(rows, np.int64(corner[q]) * 16), work[w], zero)
-                odd = vfmas(hload(rows, np.int64(corner[q + 1]) * 16), work[w + 1], zero)
-                even = vfmas(hload(rows, np.int64(corner[q + 2]) * 16), work[w + 2], even)
-                odd = vfmas(hload(rows, np.int64(corner[q + 3]) * 16), work[w + 3], odd)
-                even = vfmas(hload(rows, np.int64(corner[q + 4]) * 16), work[w + 4], even)
-                odd = vfmas(hload(rows, np.int64(corner[q + 5]) * 16), work[w + 5], odd)
-                even = vfmas(hload(rows, np.int64(corner[q + 6]) * 16), work[w + 6], even)
-                odd = vfmas(hload(rows, np.int64(corner[q + 7]) * 16), work[w + 7], odd)
-                vfold(work, RAW + j * 4, vmul(vadd(even, odd), basis))
+                mixed = vmul(hblend(rows, corner, q, stride, 0, work, w), basis)
+                if wide:
+                    beyond = vmul(hblend(rows, corner, q, stride, 16, work, w), basis2)
+                    vfold2(work, RAW + j * 4, mixed, beyond)
+                else:
+                    vfold(work, RAW + j * 4, mixed)
             grown = vexp(vmin(vadd(vlane4(work, RAW + chunk * 4, 0), vshift), ceiling))
             more = vadd(grown, one)
             vstore(work, SLOPE + chunk, vmul(vdiv(grown, more), vscale))
@@ -319,7 +337,11 @@ def march(rows, grads, touched, table, bricks, first, present, occupied, box, ra
             grad = vfma(vspread(work, GRAD + j * 4), basis, lane_touch)
             grad = vfmas(lane_weight, work[WEIGHT + j], grad)
             grad = vfmas(lane_curve, work[CURVE + j] * moves, grad)
+            if wide:
+                beyond = vmul(vspread2(work, GRAD + j * 4), basis2)
             for c in range(8):
-                o = np.int64(corner[j * 8 + c]) * 16
+                o = np.int64(corner[j * 8 + c]) * stride
                 vstore(grads, o, vfmas(grad, work[TRI + j * 8 + c], vload(grads, o)))
+                if wide:
+                    vstore(grads, o + 16, vfmas(beyond, work[TRI + j * 8 + c], vload(grads, o + 16)))
     return total, alive, steps

@@ -82,6 +82,15 @@ def _splat(builder: Any, scalar: Any) -> Any:
     return builder.shuffle_vector(first, undefined, _iall(0))
 
 
+def _quarters(builder: Any, value: Any) -> Any:
+    undefined = ir.Constant(_V16, ir.Undefined)
+    quarters = [
+        builder.shuffle_vector(value, undefined, ir.Constant(ir.VectorType(_I32, 4), [4 * k + j for j in range(4)]))
+        for k in range(4)
+    ]
+    return builder.fadd(builder.fadd(quarters[0], quarters[1]), builder.fadd(quarters[2], quarters[3]))
+
+
 def _smaller(builder: Any, a: Any, b: Any) -> Any:
     return builder.select(builder.fcmp_ordered("<", a, b), a, b)
 
@@ -141,6 +150,27 @@ def hload(typingctx, array, offset):
         return builder.fpext(_load(context, builder, sig, args, _H16), _V16)
 
     return vec16(array, types.int64), generate
+
+
+@intrinsic
+def hblend(typingctx, array, places, first, stride, start, weights, at):
+    """Sum of eight times 16 halves kept in a uint16 array, widened: those from places[first + i] * stride + start on,
+    times weights[at + i], i = 0 .. 7. places: int32; weights: float32. Even and odd ones are summed apart, so that no
+    sum waits for the one before it."""
+
+    def generate(context, builder, sig, args):
+        rows, corners, scales = sig.args[0], sig.args[1], sig.args[5]
+        sums = [_all(0.0), _all(0.0)]
+        for i in range(8):
+            place = builder.load(_pointer(context, builder, corners, args[1], builder.add(args[2], _I64(i)), _I32))
+            begin = builder.add(builder.mul(builder.sext(place, _I64), args[3]), args[4])
+            loaded = builder.load(_pointer(context, builder, rows, args[0], begin, _H16))
+            loaded.align = rows.dtype.bitwidth // 8
+            weight = builder.load(_pointer(context, builder, scales, args[5], builder.add(args[6], _I64(i)), _F32))
+            sums[i % 2] = _fma(builder, builder.fpext(loaded, _V16), _splat(builder, weight), sums[i % 2])
+        return builder.fadd(*sums)
+
+    return vec16(array, places, types.int64, types.int64, types.int64, weights, types.int64), generate
 
 
 @intrinsic
@@ -267,17 +297,36 @@ def vfold(typingctx, array, offset, value):
     """array[offset : offset + 4] = sum of the four quarters of value."""
 
     def generate(context, builder, sig, args):
-        undefined = ir.Constant(_V16, ir.Undefined)
-        quarters = [
-            builder.shuffle_vector(
-                args[2], undefined, ir.Constant(ir.VectorType(_I32, 4), [4 * k + j for j in range(4)])
-            )
-            for k in range(4)
-        ]
-        total = builder.fadd(builder.fadd(quarters[0], quarters[1]), builder.fadd(quarters[2], quarters[3]))
-        return _store(context, builder, sig, args, total)
+        return _store(context, builder, sig, args, _quarters(builder, args[2]))
 
     return types.void(array, types.int64, vec16), generate
+
+
+@intrinsic
+def vfold2(typingctx, array, offset, value, more):
+    """As `vfold`, of two lines: every fourth of `more` belongs to none of its quarters. The first three of these are
+    added to the last three sums."""
+
+    def generate(context, builder, sig, args):
+        zero = _all(0.0)
+        own = [16 if lane % 4 == 0 else lane for lane in range(16)]
+        both = builder.fadd(args[2], builder.shuffle_vector(args[3], zero, ir.Constant(_I16X32, own)))
+        fifth = builder.shuffle_vector(args[3], zero, ir.Constant(ir.VectorType(_I32, 4), [16, 0, 4, 8]))
+        return _store(context, builder, sig, args, builder.fadd(_quarters(builder, both), fifth))
+
+    return types.void(array, types.int64, vec16, vec16), generate
+
+
+@intrinsic
+def vspread2(typingctx, array, offset):
+    """As `vspread`, for a row's second line: every fourth is one of the last three instead, in turn; then the first."""
+
+    def generate(context, builder, sig, args):
+        four = _load(context, builder, sig, args, _V4)
+        picks = [1, 1, 2, 3, 2, 1, 2, 3, 3, 1, 2, 3, 0, 1, 2, 3]
+        return builder.shuffle_vector(four, ir.Constant(_V4, ir.Undefined), ir.Constant(_I16X32, picks))
+
+    return vec16(array, types.int64), generate
 
 
 @intrinsic

@@ -25,13 +25,13 @@ from nerf_plugin.kernels.simd import hload, lowest, popcount, vstore
 
 
 @kernel
-def smooth(rows, grads, start, stop, table, bricks, first, present, places, strength):
+def smooth(rows, grads, start, stop, table, bricks, first, present, places, strength, lines):
     """Adds the gradient of the prior to lane 0 of `grads`, in place, for bricks start..stop.
 
-    rows: (N*16,) uint16, bits of halves, of all bricks. grads: (M*16,) float32, whose first row is that of brick
-    `start`. table, bricks, first, present: as for `kernels.march`. places: (B,) int64 of `grid.Grid`.
+    rows: (N*L,) uint16, bits of halves, of all bricks. grads: (M*L,) float32, whose first row is that of brick `start`.
+    lines, L, table, bricks, first, present: as for `kernels.march`. places: (B,) int64 of `grid.Grid`.
     """
-    f, one = np.float32, np.uint64(1)
+    f, one, width = np.float32, np.uint64(1), 16 * len(lines)
     s1 = bricks[2] + 1
     s0 = s1 * (bricks[1] + 1)
     lanes, own = np.zeros(16, np.float32), np.zeros(64, np.float32)
@@ -46,14 +46,14 @@ def smooth(rows, grads, start, stop, table, bricks, first, present, places, stre
         beside[3] = table[at + s1]
         beside[4] = table[at - 1] if z > 0 else -1
         beside[5] = table[at + 1]
-        here, row = present[b], np.int64(first[b]) * 16
+        here, row = present[b], np.int64(first[b]) * width
         left = here
         while left != np.uint64(0):  # each density of the brick is widened once, not for each neighbour
             vstore(lanes, 0, hload(rows, row))
             own[np.int64(lowest(left))] = lanes[0]
             left &= left - one
-            row += 16
-        left, o = here, (np.int64(first[b]) - np.int64(first[start])) * 16
+            row += width
+        left, o = here, (np.int64(first[b]) - np.int64(first[start])) * width
         while left != np.uint64(0):
             bit = np.int64(lowest(left))
             left &= left - one
@@ -73,7 +73,7 @@ def smooth(rows, grads, start, stop, table, bricks, first, present, places, stre
                     there = present[other]
                     if (there >> np.uint64(number)) & one != np.uint64(0):
                         below = there & ((one << np.uint64(number)) - one)
-                        vstore(lanes, 0, hload(rows, (np.int64(first[other]) + popcount(below)) * 16))
+                        vstore(lanes, 0, hload(rows, (np.int64(first[other]) + popcount(below)) * width))
                         pull += value - lanes[0]
                 grads[o] += f(strength) * grads[o + 8] * pull
-            o += 16
+            o += width

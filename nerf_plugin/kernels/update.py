@@ -10,6 +10,8 @@ exponents of the row's largest, so that a number has seven bits (error at most 2
 of a ray batch); w is the rendering weight as a float of eight bits, five of exponent and three of fraction. Two bytes
 more a row follow behind all of them: the trilinear weight as such a float (never 0, for the row was touched), and the
 curvature times `CURVE_UNIT`. Little more than a quarter of the bytes that float32 would take, and no row numbers.
+Rows with harmonics of degree 2 have 16 bytes more each, behind their first 16: the gradients of their second line where
+they are in it, scaled by the largest of these, whose exponent is in the last of the 16.
 Reducers add the packets in map order, in float32: the order is fixed by the job, so the bits do not depend on who
 computed what when.
 
@@ -28,6 +30,9 @@ The roots of the moments are kept in the two spare lanes 4 and 8 of the row itse
 traffic of its own, and as halves the roots have the range of gradients. Only touched rows change; the first touch sets
 the moment to the squared gradient (Plenoxels). Momentum is worth 0.1 dB, and a moment per coefficient (Adam) nothing,
 for twice and three times the memory.
+Coefficients of degree 2 take the step of colour, times a rate of their own, on the gradient of the errors and of the
+prior 1/2 pull_sh2 W (their squares' sum), whose curvature pull_sh2 W joins h: they are many, and what photos of a matt
+surface say of them is noise.
 Lane 12 adds up the rendering weight that the voxel received at this level, which says later whether it was ever seen.
 """
 
@@ -74,6 +79,8 @@ def _lanes(*which: int) -> np.ndarray:
 
 DENSITY, COLORS = _lanes(0), _lanes(*(lane for lane in range(16) if lane % 4))
 WEIGHT, ONCE, CURVE = _lanes(4), _lanes(8), _lanes(12)
+SECOND = np.array([lane != 12 for lane in range(16)], np.float32)
+"""Lanes of the second line that are coefficients."""
 
 
 @kernel
@@ -102,23 +109,26 @@ def long_float(code):
 
 
 @kernel
-def pack(grads, touched, first, start, stop, words, packed, beside):
+def pack(grads, touched, first, start, stop, words, packed, beside, lines):
     """Moves the rows of bricks start..stop that have a gradient (a positive lane 8: trilinear weight) out of `grads`
-    (N*16,) float32, leaving zeros there and in `touched`, (B,) uint64, whose bits say where to look.
+    (N*L,) float32, leaving zeros there and in `touched`, (B,) uint64, whose bits say where to look.
 
-    words: (stop - start,) uint64, which rows of each brick are packed. packed: (n*16,) int8, n as `count_touched` says.
-    beside: (n*2,) uint8, lanes 8 and 12 of each. Returns how many rows are packed.
+    words: (stop - start,) uint64, which rows of each brick are packed. packed: (n*L,) int8, n as `count_touched` says.
+    beside: (n*2,) uint8, lanes 8 and 12 of each. lines, L: as for `kernels.march`. Returns how many rows are packed.
     """
     colors, density, zero = vload(COLORS, 0), vload(DENSITY, 0), vset(np.float32(0.0))
+    width, wide = 16 * len(lines), len(lines) == 2
     n = 0
     for b in range(start, stop):
         word, kept = touched[b], np.uint64(0)
         base = np.int64(first[b])
         while word != np.uint64(0):
-            o = (base + lowest(word)) * 16
+            o = (base + lowest(word)) * width
             bit = word & (np.uint64(0) - word)
             word ^= bit
-            prefetch(grads, o + AHEAD * 16)
+            prefetch(grads, o + AHEAD * width)
+            if wide:
+                prefetch(grads, o + AHEAD * width + 16)
             if grads[o + 8] <= 0:
                 continue
             kept |= bit
@@ -126,10 +136,17 @@ def pack(grads, touched, first, start, stop, words, packed, beside):
             e = max(TINIEST, (bits(abs(grads[o])) >> 23) - 127)
             c = max(TINIEST, (vpeak(vmul(row, colors)) >> 23) - 127)
             weight = short_float(grads[o + 4])
-            bstore(packed, n * 16, vmul(row, vfmas(density, power(6 - e), vmul(colors, vset(power(6 - c))))))
-            packed[n * 16 + 4] = e
-            packed[n * 16 + 8] = c
-            packed[n * 16 + 12] = weight - 128
+            p = n * width
+            bstore(packed, p, vmul(row, vfmas(density, power(6 - e), vmul(colors, vset(power(6 - c))))))
+            packed[p + 4] = e
+            packed[p + 8] = c
+            packed[p + 12] = weight - 128
+            if wide:
+                row = vload(grads, o + 16)
+                e = max(TINIEST, (vpeak(row) >> 23) - 127)
+                bstore(packed, p + 16, vmul(row, vset(power(6 - e))))
+                packed[p + 28] = e
+                vstore(grads, o + 16, zero)
             beside[2 * n] = max(1, short_float(grads[o + 8]))
             beside[2 * n + 1] = short_float(grads[o + 12] * np.float32(CURVE_UNIT))
             vstore(grads, o, zero)
@@ -140,37 +157,44 @@ def pack(grads, touched, first, start, stop, words, packed, beside):
 
 
 @kernel
-def merge(total, first, start, words, packed, beside):
-    """Adds the rows of the next len(words) bricks of a packet to `total` (M*16,) float32, whose first row is that of
-    brick `start`. packed and beside may go on. Returns how many rows there were."""
+def merge(total, first, start, words, packed, beside, lines):
+    """Adds the rows of the next len(words) bricks of a packet to `total` (M*L,) float32, whose first row is that of
+    brick `start`. packed and beside may go on. lines, L: as for `kernels.march`. Returns how many rows there were."""
     weights = np.empty(256, np.float32)
     for code in range(256):
         weights[code] = long_float(code)
     colors, density = vload(COLORS, 0), vload(DENSITY, 0)
     weigh, once, curve = vload(WEIGHT, 0), vload(ONCE, 0), vmul(vload(CURVE, 0), vset(np.float32(1 / CURVE_UNIT)))
+    width, wide = 16 * len(lines), len(lines) == 2
+    second = vload(SECOND, 0)
     n = 0
     for w in range(len(words)):
         word = words[w]
         base = np.int64(first[start + w]) - np.int64(first[start])
         while word != np.uint64(0):
-            o = (base + lowest(word)) * 16
+            o, p = (base + lowest(word)) * width, n * width
             word &= word - np.uint64(1)
-            e, c = np.int64(packed[n * 16 + 4]), np.int64(packed[n * 16 + 8])
+            e, c = np.int64(packed[p + 4]), np.int64(packed[p + 8])
             scale = vfmas(density, power(e - 6), vmul(colors, vset(power(c - 6))))
-            sum = vfmas(weigh, weights[np.int64(packed[n * 16 + 12]) + 128], vload(total, o))
+            sum = vfmas(weigh, weights[np.int64(packed[p + 12]) + 128], vload(total, o))
             sum = vfmas(once, weights[beside[2 * n]], sum)
             sum = vfmas(curve, weights[beside[2 * n + 1]], sum)
-            vstore(total, o, vfma(bload(packed, n * 16), scale, sum))
+            vstore(total, o, vfma(bload(packed, p), scale, sum))
+            if wide:
+                scale = vmul(second, vset(power(np.int64(packed[p + 28]) - 6)))
+                vstore(total, o + 16, vfma(bload(packed, p + 16), scale, vload(total, o + 16)))
             n += 1
     return n
 
 
 @kernel
-def step(old, total, rate_sigma, rate_color, rate_sh, damp_sigma, damp_color, smooth, beta, new):
+def step(old, total, rate_sigma, rate_color, rate_sh, rate_sh2, pull_sh2, damp_sigma, damp_color, smooth, beta, new,
+         lines):  # fmt: skip
     """One step: new = old - total / (damp * curvature + sqrt(second moment) / rate).
 
-    old, new: (M*16,) uint16, bits of halves (layout: `kernels.march`); total: (M*16,) float32, zeros on return. rate_sh
-    multiplies the steps of degree-1 coefficients. smooth: strength of the prior that `total` has in it.
+    old, new: (M*L,) uint16, bits of halves (lines, L and layout: `kernels.march`); total: (M*L,) float32, zeros on
+    return. rate_sh multiplies the steps of degree-1 coefficients, rate_sh2 those of degree 2; pull_sh2 pulls these to
+    zero. smooth: strength of the prior that `total` has in it.
     """
     f = np.float32
     lanes, row = np.zeros(16, np.float32), np.zeros(16, np.float32)
@@ -180,9 +204,13 @@ def step(old, total, rate_sigma, rate_color, rate_sh, damp_sigma, damp_color, sm
     keep, fresh, of_mean = f(beta), f(1.0 - beta), vset(f(-SH0))
     slow_sigma, slow_color = f(1.0) / f(rate_sigma), f(1.0) / f(rate_color)
     prior, share = f(12.0 * smooth), f(damp_color * SH0 / 3.0)
-    for o in range(0, len(old), 16):
+    width, wide = 16 * len(lines), len(lines) == 2
+    second = vmul(vload(SECOND, 0), vset(f(-rate_sh2)))
+    for o in range(0, len(old), width):
         if total[o + 8] == f(0.0):
             hstore(new, o, hload(old, o))
+            if wide:
+                hstore(new, o + 16, hload(old, o + 16))
             continue
         before = hload(old, o)
         shown = vdiv(one, vadd(one, vexp(vmul(before, of_mean))))
@@ -197,11 +225,18 @@ def step(old, total, rate_sigma, rate_color, rate_sh, damp_sigma, damp_color, sm
         vc = np.sqrt(gc if vc == f(0.0) else keep * vc + fresh * gc)
         weight = row[12] + total[o + 4]
         stiff = f(damp_sigma) * (total[o + 12] + prior * total[o + 8]) + (vs + f(1e-8)) * slow_sigma
-        rate = vmul(colors, vset(f(1.0) / (bend + (vc + f(1e-8)) * slow_color)))
+        bend += (vc + f(1e-8)) * slow_color
+        rate = vmul(colors, vset(f(1.0) / bend))
         rate = vfmas(density, f(-1.0) / stiff, rate)
         vstore(row, 0, vfma(rate, vload(total, o), before))
         row[4] = vs
         row[8] = vc
         row[12] = weight
         hstore(new, o, vload(row, 0))
+        if wide:
+            pull = f(pull_sh2) * total[o + 4]
+            before = hload(old, o + 16)
+            rate = vmul(second, vset(f(1.0) / (bend + pull)))
+            hstore(new, o + 16, vfma(rate, vfmas(before, pull, vload(total, o + 16)), before))
+            vstore(total, o + 16, zero)
         vstore(total, o, zero)

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 LOSS_UNIT = 1e-6
 """Counters are integers: squared error is counted in millionths."""
 TRAFFIC = ("_bytes of rounds", "_bytes of dense rounds")
-"""What map tasks sent and reduce tasks wrote; and what it would have been, had each map task sent and received 13
-float32 for every voxel of the box."""
+"""What map tasks sent and reduce tasks wrote; and what it would have been, had each map task sent and received a
+float32 for every value (13, with harmonics of degree 2: 28) of every voxel of the box."""
 
 
 class Shard(Sequence[dict[str, Any]]):
@@ -154,6 +154,7 @@ class TrainingTasks:
 
     def trace(self, task: int, ctx: Context) -> Iterator[tuple[int, Any]]:
         """Map: the rays of one shard of photos -> gradients of the rows they touch, one packet a range of rows."""
+        from nerf_plugin.harmonics import lanes
         from nerf_plugin.training import Scratch, map_task, plan
 
         number, count = self.round_of(ctx)
@@ -170,10 +171,11 @@ class TrainingTasks:
         if settings.shells or settings.exposure:
             outside = ctx.cached("outside", partial(outside_of, ctx, "rows"), scope="stage")
         packets, figures = map_task(settings, now, task, box, grid, rows, shard, scratch, outside, ctx.empty)
+        values = len(lanes(max(1, settings.degree)))
         ctx.count("rays", figures["rays"])
         ctx.count("samples", figures["alive"])
         ctx.count("_squared error", round(figures["loss"] / LOSS_UNIT))
-        ctx.count(TRAFFIC[1], 2 * 13 * 4 * math.prod(grid.resolution))
+        ctx.count(TRAFFIC[1], 2 * values * 4 * math.prod(grid.resolution))
         for part, packet in enumerate(packets):
             arrays = packet.values() if isinstance(packet, dict) else (packet,)
             ctx.count(TRAFFIC[0], sum(array.nbytes for array in arrays))
@@ -258,14 +260,14 @@ class TrainingTasks:
 
 
 def join_rows(ctx: Context, name: str) -> np.ndarray:
-    """(N, 16) float16: all ranges of rows in one array."""
+    """(N, L) float16: all ranges of rows in one array."""
     import numpy as np
 
     return np.concatenate(list(ranges_of(ctx, name)))
 
 
 def ranges_of(ctx: Context, name: str) -> Iterator[np.ndarray]:
-    """The ranges of rows `name`, (n, 16) float16 each."""
+    """The ranges of rows `name`, (n, L) float16 each."""
     shared: Outputs = ctx.shared[name]
     for number in range(shared.partitions):
         for _, rows in shared.partition(number):

@@ -21,6 +21,7 @@ import numpy as np
 from mapreduce import BadInput
 from nerf_plugin.field import Field
 from nerf_plugin.grid import EDGE, Grid, lattice
+from nerf_plugin.harmonics import LINES, STATE, degree_of, width
 from nerf_plugin.kernels.lattice import carve, count_seen, interpolate
 from nerf_plugin.training.settings import Settings
 from nerf_plugin.training.tasks import density, shift
@@ -78,7 +79,7 @@ def _cells_of_voxels(keep: np.ndarray, margin: int) -> np.ndarray:
 def initial(
     settings: Settings, views: Sequence[Mapping[str, Any]], bounds: np.ndarray
 ) -> tuple[np.ndarray, Grid, np.ndarray]:
-    """Box (2, 3) float64, grid and rows (N, 16) float16 to begin with.
+    """Box (2, 3) float64, grid and rows (N, L) float16 to begin with.
 
     bounds: (2, 3) world box that holds the subject. Raises BadInput when the photos leave nothing of it.
     """
@@ -109,12 +110,12 @@ def initial(
 
 def first_rows(settings: Settings, bounds: np.ndarray, grid: Grid, start: int = 0, stop: int | None = None
                ) -> np.ndarray:  # fmt: skip
-    """(n, 16) float16 rows of bricks start..stop of the first grid: raw density 0 in `bounds`, the (2, 3) world box
+    """(n, L) float16 rows of bricks start..stop of the first grid: raw density 0 in `bounds`, the (2, 3) world box
     that holds the subject, `settings.raw_around` outside it. Fog around the subject explains a photo as well as the
     subject does, so that this begins with a lead."""
     pieces = list(_pieces(grid, start, len(grid.places) if stop is None else stop))
     begin = pieces[0][2] if pieces else 0
-    rows = np.zeros((pieces[-1][3] - begin if pieces else 0, 16), np.float16)
+    rows = np.zeros((pieces[-1][3] - begin if pieces else 0, width(settings.degree)), np.float16)
     if settings.raw_around:
         for first, last, row, end in pieces:
             world = grid.lo + grid.voxels(first, last) * grid.voxel
@@ -185,17 +186,18 @@ def start_grid(settings: Settings, box: np.ndarray, field: Field) -> Grid:
 
 
 def resample(old: Grid, rows: np.ndarray, new: Grid, start: int = 0, stop: int | None = None) -> np.ndarray:
-    """(n, 16) float16 rows of bricks start..stop of the new grid: interpolated values, moments and weights zero."""
+    """(n, L) float16 rows of bricks start..stop of the new grid: interpolated values, moments and weights zero."""
     halves = np.ascontiguousarray(rows, np.float16).view(np.uint16).reshape(-1)
     pieces = list(_pieces(new, start, len(new.places) if stop is None else stop))
-    begin = pieces[0][2] if pieces else 0
-    values = np.empty((pieces[-1][3] - begin if pieces else 0, 16), np.float16)
+    begin, size = pieces[0][2] if pieces else 0, rows.shape[1]
+    values = np.empty((pieces[-1][3] - begin if pieces else 0, size), np.float16)
     for first, last, row, end in pieces:
         world = new.lo + new.voxels(first, last) * new.voxel
         points = ((world - old.lo) / old.voxel).astype(np.float32)
-        out = np.empty((len(points), 16), np.float32)
-        interpolate(halves, 16, old.table, old.shape, old.first, old.present, points, EMPTY, out)
-        out[:, [4, 8, 12]] = 0
+        out = np.empty((len(points), size), np.float32)
+        interpolate(halves, size, old.table, old.shape, old.first, old.present, points, EMPTY, out,
+                    LINES[degree_of(rows)])  # fmt: skip
+        out[:, STATE] = 0
         values[row - begin : end - begin] = out
     return values
 

@@ -40,6 +40,7 @@ class RoundPlan:
     rate_sigma: float
     rate_color: float
     rate_sh: float
+    rate_sh2: float
     damp_sigma: float
     damp_color: float
     distortion: float
@@ -67,13 +68,15 @@ def plan(settings: Settings, number: int, views: int) -> RoundPlan:
     done = sum(s.rounds * s.rays for s in settings.levels[:level]) + (number - start) * spec.rays
     final = spec.resolution == settings.levels[-1].resolution
     pace = settings.rate_end ** (done / settings.rays) * (settings.bold if final else 1.0)
+    rate_sh = settings.rate_sh if done >= settings.sh_start * settings.rays else settings.rate_sh_early
+    started = settings.degree > 1 and done >= max(settings.sh_start, settings.sh2_start) * settings.rays
     wanted = spec.rays / CHUNK
     every = max(1, min(math.ceil(views / settings.tasks), round(views * MIN_CHUNKS / wanted)))
     chunks = max(1, round(wanted * every / views))
     return RoundPlan(
         number=number, level=level, index=number - start, last=number == start + spec.rounds - 1, every=every,
         chunks=chunks, rate_sigma=settings.rate_sigma * pace, rate_color=settings.rate_color * pace,
-        rate_sh=settings.rate_sh if done >= settings.sh_start * settings.rays else settings.rate_sh_early,
+        rate_sh=rate_sh if settings.degree else 0.0, rate_sh2=rate_sh * settings.rate_sh2 if started else 0.0,
         damp_sigma=settings.damp_sigma if final else 0.0, damp_color=settings.damp_color if final else 0.0,
         distortion=settings.distortion_weight if done >= settings.distortion_start * settings.rays else 0.0,
         smooth=settings.smooth if done >= settings.smooth_start * settings.rays else 0.0,

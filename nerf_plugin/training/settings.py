@@ -36,10 +36,13 @@ class Settings:
     levels: coarse to fine; a level that repeats the resolution before it prunes and goes on. tasks: map tasks of a
         round (logical shards: fixed by the job, never by the number of workers). parts: most reduce tasks of a round.
     step: distance of samples in voxels. stop: transmittance at which a ray ends.
+    degree: of the spherical harmonics in which a colour depends on the view, 0 to 2.
     rate_sigma, rate_color: learning rates of raw density and raw colour; rate_sh: of degree-1 harmonics, relative to
         colour, and rate_sh_early before the fraction sh_start of all rays is traced: colours that may depend on the
-        view explain a wrong surface as well as the right one, so the surface is found first. All but rate_sh fall by
-        rate_end over the run, geometrically. beta: decay of the second moments.
+        view explain a wrong surface as well as the right one, so the surface is found first. rate_sh2: of degree-2
+        harmonics, relative to those of degree 1, from when the fraction sh2_start of all rays is traced (and no sooner
+        than sh_start); pull_sh2: strength of their pull to zero (see `kernels.update`). All but rate_sh and rate_sh2
+        fall by rate_end over the run, geometrically. beta: decay of the second moments.
     damp_sigma, damp_color: how much the curvature of the rays' errors counts against a step (see `kernels.update`; 0:
         RMSprop alone) in the levels of the last resolution, whose rates are `bold` times as high.
     alpha_start: opacity of one voxel of the first grid. reference: density is in units of reference / box side.
@@ -66,6 +69,7 @@ class Settings:
     levels: tuple[Level, ...]
     tasks: int = 4
     parts: int = 4
+    degree: int = 1
     step: float = 1.0
     stop: float = 1e-3
     rate_sigma: float = 0.8
@@ -73,6 +77,9 @@ class Settings:
     rate_sh: float = 1.0
     rate_sh_early: float = 0.05
     sh_start: float = 0.25
+    rate_sh2: float = 0.3
+    sh2_start: float = 0.0
+    pull_sh2: float = 0.0
     rate_end: float = 0.1
     beta: float = 0.9
     damp_sigma: float = 0.0
@@ -149,6 +156,7 @@ class Settings:
             rate_color=self.rate_color * 0.3,
             rate_end=self.rate_end / 0.6,
             sh_start=0.0,
+            sh2_start=0.0,
             distortion_start=0.0,
             smooth_start=0.0,
         )

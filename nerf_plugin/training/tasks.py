@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from nerf_plugin.grid import Grid
+from nerf_plugin.harmonics import LINES, width
 from nerf_plugin.kernels import march as marching
 from nerf_plugin.kernels import update
 from nerf_plugin.kernels.pixels import rays_of_pixels
@@ -35,19 +36,19 @@ BLOCK = 256
 """Bricks whose gradients are merged, smoothed and used up before the next ones' are: half a megabyte, which stays in a
 core's own cache."""
 
-ROW_BYTES = 18
-"""Bytes of a row in a packet."""
+BESIDE = 2
+"""Bytes of a row in a packet, beside one for each of its numbers."""
 Packet = np.ndarray
 """Gradients of one range of bricks, (bytes,) uint8: a word of 8 bytes a brick, then for each of the n rows that the
-words name 16 bytes, then 2 more for each (see `parted`)."""
+words name as many bytes as it has numbers, then 2 more for each (see `parted`)."""
 Empty = Callable[[int, Any], np.ndarray]
 """Memory for an array that a task hands on: `numpy.empty`, or what an engine has that saves a copy."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """All rows of a grid. values: (M, 16) float16. first: (B,) int32, where each brick's rows begin in it: the grid's
-    own numbers, or larger ones where ranges lie apart from each other."""
+    """All rows of a grid. values: (M, L) float16, L being `harmonics.width`. first: (B,) int32, where each brick's rows
+    begin in it: the grid's own numbers, or larger ones where ranges lie apart from each other."""
 
     values: np.ndarray
     first: np.ndarray
@@ -61,12 +62,12 @@ class Rows:
         return cls(values, first)
 
 
-def parted(packet: Packet, bricks: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A packet of so many bricks as `kernels.update` takes it: words (bricks,) uint64, packed (n*16,) int8, beside
+def parted(packet: Packet, bricks: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A packet of so many bricks as `kernels.update` takes it: words (bricks,) uint64, packed (n*size,) int8, beside
     (n*2,) uint8."""
     rest = packet[8 * bricks :]
-    count = len(rest) // ROW_BYTES
-    return packet[: 8 * bricks].view(np.uint64), rest[: 16 * count].view(np.int8), rest[16 * count :]
+    end = len(rest) // (size + BESIDE) * size
+    return packet[: 8 * bricks].view(np.uint64), rest[:end].view(np.int8), rest[end:]
 
 
 class Scratch:
@@ -81,9 +82,8 @@ class Scratch:
         self._grads = np.zeros(0, np.float32)
         self._clean = True
 
-    def gradients(self, rows: int) -> np.ndarray:
-        """(rows*16,) float32 of zeros. The borrower hands it back as zeros by calling `clean`."""
-        size = rows * 16
+    def gradients(self, size: int) -> np.ndarray:
+        """(size,) float32 of zeros. The borrower hands it back as zeros by calling `clean`."""
         if len(self._grads) < size:
             self._grads = np.zeros(0, np.float32)  # the old ones go first
             self._grads = np.zeros(size, np.float32)
@@ -157,7 +157,7 @@ def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, gr
     scratch = scratch or Scratch()
     rays, target, spans = gather_rays(settings, plan, task, grid, views)
     count = len(target) // 4
-    grads = scratch.gradients(len(rows.values))
+    grads = scratch.gradients(rows.values.size)
     touched = np.zeros(len(grid.places), np.uint64)
     back, pull = np.ones(count * 3, np.float32), np.empty(count * 3, np.float32)
     if outside is not None:
@@ -171,11 +171,12 @@ def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, gr
         rays, target, back, pull, count, seed, settings.step,
         density(settings, box) * grid.voxel * settings.step, shift(settings), settings.alpha_weight,
         settings.point_weight, plan.distortion, settings.stop, True, out, scratch.work, scratch.corner,
+        LINES[settings.degree],
     )  # fmt: skip
 
     def packets() -> Iterator[Any]:
         for start, stop, _, _ in grid.ranges(settings.parts):
-            yield _packet(grads, touched, rows.first, start, stop, empty)
+            yield _packet(settings.degree, grads, touched, rows.first, start, stop, empty)
         scratch.clean()
         if outside is not None:
             yield outer.packet(settings, plan, outside, spans, rays, grid.lo, grid.voxel, pull, out, photo)
@@ -183,16 +184,17 @@ def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, gr
     return packets(), {"rays": count, "alive": alive, "steps": steps, "loss": loss}
 
 
-def _packet(grads: np.ndarray, touched: np.ndarray, first: np.ndarray, start: int, stop: int, empty: Empty
+def _packet(degree: int, grads: np.ndarray, touched: np.ndarray, first: np.ndarray, start: int, stop: int, empty: Empty
             ) -> Packet:  # fmt: skip
     """The packet of bricks start..stop."""
-    most, words = update.count_touched(touched, start, stop), 8 * (stop - start)
-    packet, beside = empty(words + most * ROW_BYTES, np.uint8), np.empty(2 * most, np.uint8)
-    packed = packet[words : words + 16 * most].view(np.int8)
-    n = update.pack(grads, touched, first, start, stop, packet[:words].view(np.uint64), packed, beside)
-    end = words + 16 * n
-    packet[end : end + 2 * n] = beside[: 2 * n]
-    return packet[: end + 2 * n]
+    most, words, size = update.count_touched(touched, start, stop), 8 * (stop - start), width(degree)
+    packet, beside = empty(words + most * (size + BESIDE), np.uint8), np.empty(BESIDE * most, np.uint8)
+    packed = packet[words : words + size * most].view(np.int8)
+    head = packet[:words].view(np.uint64)
+    n = update.pack(grads, touched, first, start, stop, head, packed, beside, LINES[degree])
+    end = words + size * n
+    packet[end : end + BESIDE * n] = beside[: BESIDE * n]
+    return packet[: end + BESIDE * n]
 
 
 def reduce_task(settings: Settings, plan: RoundPlan, grid: Grid, part: int, rows: Rows, packets: Sequence[Packet],
@@ -200,29 +202,30 @@ def reduce_task(settings: Settings, plan: RoundPlan, grid: Grid, part: int, rows
     """One optimiser step of a range of rows.
 
     part: number of the range, of `grid.ranges(settings.parts)`. packets: those of the range, in map order. Returns the
-    range's new rows, (n, 16) float16.
+    range's new rows, (n, L) float16.
     """
     begin, end, low, high = grid.ranges(settings.parts)[part]
-    old, new = rows.values.view(np.uint16), empty((high - low) * 16, np.uint16)
-    sums = np.zeros(min(BLOCK, end - begin) * 64 * 16, np.float32)
+    lines, size = LINES[settings.degree], width(settings.degree)
+    old, new = rows.values.view(np.uint16), empty((high - low) * size, np.uint16)
+    sums = np.zeros(min(BLOCK, end - begin) * 64 * size, np.float32)
     apart = int(rows.first[begin]) - low if end > begin else 0
-    inputs = [parted(packet, end - begin) for packet in packets]
+    inputs = [parted(packet, end - begin, size) for packet in packets]
     done = [0] * len(packets)
     for brick in range(begin, end, BLOCK):
         last = min(brick + BLOCK, end)
         start, stop = int(grid.first[brick]), int(grid.first[last]) if last < len(grid.first) else grid.rows
-        total = sums[: (stop - start) * 16]
+        total = sums[: (stop - start) * size]
         for i, (words, packed, beside) in enumerate(inputs):
             done[i] += update.merge(
-                total, grid.first, brick, words[brick - begin : last - begin], packed[16 * done[i] :],
-                beside[2 * done[i] :],
+                total, grid.first, brick, words[brick - begin : last - begin], packed[size * done[i] :],
+                beside[BESIDE * done[i] :], lines,
             )  # fmt: skip
         if plan.smooth:
             smooth(old.reshape(-1), total, brick, last, grid.table, grid.shape, rows.first, grid.present, grid.places,
-                   plan.smooth)  # fmt: skip
+                   plan.smooth, lines)  # fmt: skip
         update.step(
             old[start + apart : stop + apart].reshape(-1), total, plan.rate_sigma, plan.rate_color, plan.rate_sh,
-            plan.damp_sigma, plan.damp_color, plan.smooth, settings.beta,
-            new[(start - low) * 16 : (stop - low) * 16],
+            plan.rate_sh2, settings.pull_sh2, plan.damp_sigma, plan.damp_color, plan.smooth, settings.beta,
+            new[(start - low) * size : (stop - low) * size], lines,
         )  # fmt: skip
-    return new.view(np.float16).reshape(-1, 16)
+    return new.view(np.float16).reshape(-1, size)

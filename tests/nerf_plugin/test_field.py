@@ -83,6 +83,54 @@ def test_same_bytes_again(field, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.field", "b.field"]
 
 
+def glossy(field):
+    """The ball with some harmonics of degree 2, the same everywhere."""
+    rows = np.array(field.of_degree(2).rows)
+    rows[:, 16:] = np.random.default_rng(3).normal(size=16)
+    return Field(field.grid, rows, field.density, field.shift)
+
+
+def test_harmonics_of_degree_2_are_kept_in_the_file(field, tmp_path):
+    shiny = glossy(field)
+    shiny.save(tmp_path / "a.field")
+    again = Field.load(tmp_path / "a.field")
+    assert (shiny.degree, again.degree, field.degree) == (2, 2, 1)
+    assert again.to_bytes() == shiny.to_bytes() and len(shiny.to_bytes()) > len(field.to_bytes())
+    points = np.random.default_rng(0).uniform(-0.5, 0.5, (50, 3))
+    directions = np.random.default_rng(1).normal(size=(50, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    colors = again.color(points, directions)
+    np.testing.assert_array_equal(colors, shiny.color(points, directions))
+    assert np.abs(colors - field.color(points, directions)).mean() > 0.01
+
+
+def test_a_picture_has_the_colours_that_points_have(field):
+    shiny = glossy(field)
+    directions = np.random.default_rng(2).normal(size=(40, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    out = shiny.trace(-3 * directions, directions, (0.0, 0.0, 0.0))
+    np.testing.assert_allclose(out[:, :3], shiny.color(np.zeros((40, 3)), directions), atol=2e-3)
+
+
+def test_a_field_of_another_degree(field):
+    shiny = glossy(field)
+    points, along = np.random.default_rng(0).uniform(-0.5, 0.5, (50, 3)), np.array([0.6, 0.0, 0.8])
+    np.testing.assert_array_equal(field.of_degree(2).color(points, along), field.color(points, along))
+    assert shiny.of_degree(1).to_bytes() == field.to_bytes() and field.of_degree(1).to_bytes() == field.to_bytes()
+    flat = shiny.of_degree(0)
+    np.testing.assert_array_equal(flat.color(points, along), flat.color(points, -along))
+    assert (field.color(points, along) != field.color(points, -along)).any()
+
+
+def test_a_degree_that_is_not_known_is_refused(field):
+    newer = field.to_bytes().replace(b'"sh_degree": 1', b'"sh_degree": 3', 1)
+    with pytest.raises(FieldError, match="degree 3"):
+        Field.from_bytes(newer)
+    swapped = field.to_bytes().replace(b'"sh_degree": 1', b'"sh_degree": 2', 1)
+    with pytest.raises(FieldError, match="damaged"):
+        Field.from_bytes(swapped)
+
+
 def test_damage_is_refused(field):
     good = field.to_bytes()
     for bad in (

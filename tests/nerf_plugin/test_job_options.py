@@ -173,6 +173,30 @@ def test_the_job_fits_its_finest_grid_to_the_photos(
     assert Field.load(field_of(run(job, engine="inline"))).voxel == field.voxel
 
 
+def test_harmonics_of_degree_2_are_the_same_bits_anywhere(small: Path, tmp_path: Path) -> None:
+    """On any engine, and in one process without one."""
+    asked = QUICK | {"harmonics": 2}
+    result = run(Nerf(small, tmp_path / "out", **asked), engine="inline")
+    settings = replace(PRESETS["draft"].scaled(QUICK["effort"]), degree=2)
+    assert field_of(result).read_bytes() == train(load(small, "train"), settings).to_bytes()
+    again = run(Nerf(small, tmp_path / "again", **asked), engine="local", workers=3)
+    assert digest(again) == digest(result)
+
+
+@pytest.mark.parametrize("degree", [0, 2])
+def test_going_on_with_other_harmonics(first: Any, capture: Path, tmp_path: Path, degree: int) -> None:
+    more = QUICK | {"start": field_of(first), "effort": 0.01, "harmonics": degree}
+    field = Field.load(field_of(run(Nerf(capture, tmp_path / "out", **more), engine="inline")))
+    assert field.degree == max(1, degree) and field.rows[:, 1:4].any()
+    assert field.rows[:, [5, 9, 13]].any() == field.rows[:, 16:].any() == (degree == 2)
+
+
+@pytest.mark.parametrize("degree", [-1, 3])
+def test_harmonics_of_no_degree_are_refused(small: Path, tmp_path: Path, degree: int) -> None:
+    with pytest.raises(BadParameters, match="harmonics"):
+        run(Nerf(small, tmp_path / "out", harmonics=degree), engine="inline")
+
+
 def test_what_is_no_field_is_refused_before_anything_runs(capture: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"nothing\.daf does not exist"):
         run(Nerf(capture, tmp_path / "out", start=tmp_path / "nothing.daf"), engine="inline")

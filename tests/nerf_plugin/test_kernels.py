@@ -8,6 +8,7 @@ import pytest
 from nerf_plugin import reference
 from nerf_plugin.cameras import Camera, look_at
 from nerf_plugin.grid import Grid
+from nerf_plugin.harmonics import LINES, lanes, width
 from nerf_plugin.kernels import lattice, march, pixels, smooth, update
 from nerf_plugin.training.views import camera_row
 
@@ -42,7 +43,8 @@ def halves(rows):
 def run_kernel(
     grid, rows, rays, target, back, step, scale, shift, lambda_a=0.0, lambda_p=0.0, lambda_d=0.0, seed=-1, stop=0.0
 ):
-    grads = np.zeros(grid.rows * 16, np.float32)
+    size = rows.shape[1]
+    grads = np.zeros(grid.rows * size, np.float32)
     touched = np.zeros(len(grid.places), np.uint64)
     out, back_grad = np.zeros(len(rays) * 5, np.float32), np.zeros(len(rays) * 3, np.float32)
     work, corner = march.scratch()
@@ -50,14 +52,23 @@ def run_kernel(
         halves(rows), grads, touched, grid.table, grid.shape, grid.first, grid.present,
         grid.occupied, grid.box, rays.ravel(), target.astype(np.float32).ravel(), back.astype(np.float32).ravel(),
         back_grad, len(rays), seed, step, scale, shift, lambda_a, lambda_p, lambda_d, stop, True, out, work, corner,
+        LINES[size // 16],
     )  # fmt: skip
-    return out.reshape(-1, 5), grads.reshape(-1, 16), back_grad.reshape(-1, 3), touched, figures
+    return out.reshape(-1, 5), grads.reshape(-1, size), back_grad.reshape(-1, 3), touched, figures
 
 
 @pytest.fixture
-def scene(rng):
+def degree():
+    return 1
+
+
+both_degrees = pytest.mark.parametrize("degree", [1, 2])
+
+
+@pytest.fixture
+def scene(rng, degree):
     grid = random_grid(rng)
-    rows = rng.normal(size=(grid.rows, 16)).astype(np.float16).astype(float)
+    rows = rng.normal(size=(grid.rows, width(degree))).astype(np.float16).astype(float)
     rays = random_rays(rng, grid, 24)
     target = rng.random((24, 4))
     target[::2, 3] = 1
@@ -92,6 +103,27 @@ def test_one_sample_by_hand():
     np.testing.assert_allclose(grads[:, 12], (red**2 + 0.5) / 16 / 8, rtol=1e-5)
 
 
+def test_harmonics_of_degree_2_by_hand():
+    # As above, seen along (2, 3, 6) / 7: red has 2 of xy, 1 of 3 z^2 - 1; green 3 of yz; blue 2 of xz, -1 of x^2 - y^2.
+    cells = np.zeros((4, 4, 4))
+    cells[1, 1, 1] = 1
+    grid = Grid.from_cells(cells, np.zeros(3), 1.0, np.zeros(3), 1.0, (1, 1, 1))
+    rows = np.zeros((8, 32))
+    rows[:, 0], rows[:, 17], rows[:, 16], rows[:, 22], rows[:, 27], rows[:, 31] = 1, 2, 1, 3, 2, -1
+    along = np.array([2, 3, 6]) / 7
+    ray = np.array([[*(1.5 - 0.5 * along), *along]], np.float32)
+    out, grads, *_ = run_kernel(grid, rows, ray, np.zeros((1, 4)), np.zeros((1, 3)), 1.0, 2.0, -1.0)
+    zonal = 0.31539157 * (3 * 36 - 49) / 49
+    raw = [2 * 1.09254843 * 6 / 49 + zonal, 3 * 1.09254843 * 18 / 49, 2 * 1.09254843 * 12 / 49 + 0.54627422 * 5 / 49]
+    color = 1 / (1 + np.exp(-np.array(raw)))
+    np.testing.assert_allclose(out[0, :4], [*(0.75 * color), 0.75], rtol=1e-5)
+    slope = 0.75 * (0.75 * color) * color * (1 - color)
+    np.testing.assert_allclose(grads[:, [16, 20, 24]].sum(0), slope * zonal, rtol=1e-5)
+    np.testing.assert_allclose(grads[:, 17:20].sum(0), slope * 1.09254843 * 6 / 49, rtol=1e-5)
+    assert not grads[:, 28].any()
+
+
+@both_degrees
 @pytest.mark.parametrize("step", [0.5, 1.0])
 def test_march_agrees_with_its_twin(scene, step):
     grid, rows, rays, target, back = scene
@@ -107,13 +139,13 @@ def test_march_agrees_with_its_twin(scene, step):
     assert (touched[bricks] >> (rows - grid.first[bricks]).astype(np.uint64) & np.uint64(1)).all()
 
 
-def test_twin_gradient_is_the_derivative_of_its_loss(scene, rng):
+@both_degrees
+def test_twin_gradient_is_the_derivative_of_its_loss(scene, rng, degree):
     grid, rows, rays, target, back = scene
     args = (1.0, 0.9, -0.3, 0.4, 0.0, 0.3, 5)
     grads = reference.march(grid, rows, rays, target, back, *args)["grads"]
-    lanes = [i for i in range(16) if i == 0 or i % 4]
     seen = np.flatnonzero(grads[:, 8] > 0.5)
-    for row, lane in zip(rng.choice(seen, 12), rng.choice(lanes, 12)):
+    for row, lane in zip(rng.choice(seen, 12 * degree), rng.choice(lanes(degree), 12 * degree)):
         ends = []
         for sign in (1, -1):
             moved = rows.copy()
@@ -197,12 +229,15 @@ def test_same_input_same_bits(scene):
     assert first[1].tobytes() == again[1].tobytes() != other[1].tobytes()
 
 
-def test_interpolate_and_inside(rng):
-    grid = random_grid(rng)
-    rows = rng.normal(size=(grid.rows, 16)).astype(np.float16)
+@both_degrees
+def test_interpolate_and_inside(rng, degree):
+    grid, size = random_grid(rng), width(degree)
+    rows = rng.normal(size=(grid.rows, size)).astype(np.float16)
     points = rng.uniform(-1, 17, (300, 3)).astype(np.float32)
-    out, alive = np.empty((300, 16), np.float32), np.empty(300, np.uint8)
-    lattice.interpolate(halves(rows), 16, grid.table, grid.shape, grid.first, grid.present, points, -2.0, out)
+    out, alive = np.empty((300, size), np.float32), np.empty(300, np.uint8)
+    lattice.interpolate(
+        halves(rows), size, grid.table, grid.shape, grid.first, grid.present, points, -2.0, out, LINES[degree]
+    )
     np.testing.assert_allclose(out, reference.interpolate(grid, rows, points, -2.0), rtol=1e-4, atol=1e-5)
     lattice.inside(grid.table, grid.shape, grid.occupied, points, alive)
     dense = np.pad(grid.alive(), 2)
@@ -215,84 +250,89 @@ def everything(grid):
     return np.array([(1 << int(word).bit_count()) - 1 for word in grid.present], np.uint64)
 
 
-def packet_of(grads, grid, start, stop, touched=None):
+def packet_of(grads, grid, start, stop, touched=None, size=16):
     touched = everything(grid) if touched is None else touched
     words = np.empty(stop - start, np.uint64)
     most = update.count_touched(touched, start, stop)
-    packed, beside = np.empty(most * 16, np.int8), np.empty(most * 2, np.uint8)
-    n = update.pack(grads, touched, grid.first, start, stop, words, packed, beside)
-    return {"touched": words, "packed": packed[: n * 16], "beside": beside[: n * 2]}
+    packed, beside = np.empty(most * size, np.int8), np.empty(most * 2, np.uint8)
+    n = update.pack(grads, touched, grid.first, start, stop, words, packed, beside, LINES[size // 16])
+    return {"touched": words, "packed": packed[: n * size], "beside": beside[: n * 2]}
 
 
-def merge(total, grid, start, packet):
-    update.merge(total, grid.first, start, packet["touched"], packet["packed"], packet["beside"])
+def merge(total, grid, start, packet, size=16):
+    lines = LINES[size // 16]
+    update.merge(total, grid.first, start, packet["touched"], packet["packed"], packet["beside"], lines)
 
 
-def random_grads(rng, grid):
-    grads = (rng.normal(size=(grid.rows, 16)) * 10.0 ** rng.integers(-3, 3, (grid.rows, 1))).astype(np.float32)
+def random_grads(rng, grid, size=16):
+    grads = (rng.normal(size=(grid.rows, size)) * 10.0 ** rng.integers(-3, 3, (grid.rows, 1))).astype(np.float32)
     grads[:, [4, 8, 12]] = np.abs(grads[:, [4, 8, 12]])
+    grads[:, 28:29] = 0
     grads[rng.random(grid.rows) < 0.5] = 0
     return grads
 
 
-def test_pack_and_merge_agree_with_their_twins(rng):
-    grid = random_grid(rng)
+@both_degrees
+def test_pack_and_merge_agree_with_their_twins(rng, degree):
+    grid, size = random_grid(rng), width(degree)
     start, stop, low, high = grid.ranges(3)[1]
     packets = []
     for _ in range(2):
-        grads = random_grads(rng, grid)
+        grads = random_grads(rng, grid, size)
         flat, touched = grads.ravel().copy(), everything(grid)
-        packet = packet_of(flat, grid, start, stop, touched)
-        assert not flat.reshape(-1, 16)[low:high].any() and not touched[start:stop].any() and touched[:start].all()
-        assert (flat.reshape(-1, 16)[high:] == grads[high:]).all()
+        packet = packet_of(flat, grid, start, stop, touched, size)
+        assert not flat.reshape(-1, size)[low:high].any() and not touched[start:stop].any() and touched[:start].all()
+        assert (flat.reshape(-1, size)[high:] == grads[high:]).all()
         expected = grads[low:high][grads[low:high, 8] > 0]
-        np.testing.assert_array_equal(packet["packed"].reshape(-1, 16), [reference.pack(row) for row in expected])
+        np.testing.assert_array_equal(packet["packed"].reshape(-1, size), [reference.pack(row) for row in expected])
         packets.append(packet)
-    total = np.zeros((high - low) * 16, np.float32)
+    total = np.zeros((high - low) * size, np.float32)
     for packet in packets:
-        merge(total, grid, start, packet)
-    np.testing.assert_array_equal(total.reshape(-1, 16), reference.merge(grid, start, high - low, packets))
+        merge(total, grid, start, packet, size)
+    np.testing.assert_array_equal(total.reshape(-1, size), reference.merge(grid, start, high - low, packets, size))
 
 
-def test_packed_gradients_are_near_and_where_they_were(rng):
-    grid = random_grid(rng)
-    grads = random_grads(rng, grid)
+@both_degrees
+def test_packed_gradients_are_near_and_where_they_were(rng, degree):
+    grid, size = random_grid(rng), width(degree)
+    grads = random_grads(rng, grid, size)
     grads[:8, 8] = 1e-9, 1e-6, 1e9, 0, 2**-14, 0.3, 1, 77
     grads[3] = 0
-    packet = packet_of(grads.ravel().copy(), grid, 0, len(grid.places))
+    packet = packet_of(grads.ravel().copy(), grid, 0, len(grid.places), size=size)
     total = np.zeros(grads.size, np.float32)
-    merge(total, grid, 0, packet)
-    total = total.reshape(-1, 16)
+    merge(total, grid, 0, packet, size)
+    total = total.reshape(-1, size)
     np.testing.assert_array_equal(total[:, 8] > 0, grads[:, 8] > 0)
     np.testing.assert_allclose(total[3:, 8], grads[3:, 8], rtol=2**-4 * 1.01, atol=8e-6)
     np.testing.assert_allclose(total[3:, 12], grads[3:, 12].clip(0, 240), rtol=2**-4 * 1.01, atol=4e-8)
     np.testing.assert_allclose(total[:, 0], grads[:, 0], rtol=2**-7)
-    peak = np.abs(grads[:, reference.COLORS]).max(1, keepdims=True)
-    assert (np.abs(total - grads)[:, reference.COLORS] <= peak * 2**-7).all()
+    for some in (reference.COLORS, reference.MORE)[:degree]:
+        peak = np.abs(grads[:, some]).max(1, keepdims=True)
+        assert (np.abs(total - grads)[:, some] <= peak * 2**-7).all()
     np.testing.assert_allclose(total[:, 4], grads[:, 4], rtol=2**-4 * 1.01, atol=4e-6)
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-36, 1e30])
 def test_packing_has_no_overflow(scale):
-    grads, one = np.full(16, scale, np.float32), np.ones(1, np.uint64)
-    grads[8] = 1
-    packed, beside, total = np.empty(16, np.int8), np.empty(2, np.uint8), np.zeros(16, np.float32)
-    assert update.pack(grads, one.copy(), np.zeros(1, np.int32), 0, 1, one.copy(), packed, beside) == 1
-    update.merge(total, np.zeros(1, np.int32), 0, one, packed, beside)
-    np.testing.assert_allclose(total[reference.COLORS], scale if scale > 1e-28 else 0.0, rtol=2**-6)
+    grads, one = np.full(32, scale, np.float32), np.ones(1, np.uint64)
+    grads[8], grads[28] = 1, 0
+    packed, beside, total = np.empty(32, np.int8), np.empty(2, np.uint8), np.zeros(32, np.float32)
+    assert update.pack(grads, one.copy(), np.zeros(1, np.int32), 0, 1, one.copy(), packed, beside, LINES[2]) == 1
+    update.merge(total, np.zeros(1, np.int32), 0, one, packed, beside, LINES[2])
+    np.testing.assert_allclose(total[reference.COLORS + reference.MORE], scale if scale > 1e-28 else 0.0, rtol=2**-6)
     assert np.isfinite(total).all()
 
 
-@pytest.mark.parametrize("fill", [0.05, 0.35, 1.0])
-def test_smooth_agrees_with_its_twin_range_by_range(rng, fill):
+@pytest.mark.parametrize(("fill", "degree"), [(0.05, 1), (0.35, 1), (1.0, 1), (0.35, 2)])
+def test_smooth_agrees_with_its_twin_range_by_range(rng, fill, degree):
     grid = random_grid(rng, fill=fill)
-    rows = rng.normal(size=(grid.rows, 16)).astype(np.float16).astype(float)
-    grads = rng.normal(size=(grid.rows, 16)).astype(np.float32)
+    rows = rng.normal(size=(grid.rows, width(degree))).astype(np.float16).astype(float)
+    grads = rng.normal(size=(grid.rows, width(degree))).astype(np.float32)
     found = []
     for start, stop, low, high in grid.ranges(3):
         part = grads[low:high].copy()
         smooth.smooth(halves(rows), part.reshape(-1), start, stop, grid.table, grid.shape, grid.first, grid.present,
-                      grid.places, 0.3)  # fmt: skip
+                      grid.places, 0.3, LINES[degree])  # fmt: skip
         found.append(part)
     found = np.concatenate(found)
     np.testing.assert_allclose(found, reference.smooth(grid, rows, grads, 0.3), rtol=1e-5, atol=1e-5)
@@ -324,17 +364,20 @@ def test_smooth_twin_is_the_derivative_of_the_squared_differences(rng):
         assert gradient[row] == pytest.approx((energy(ahead) - energy(behind)) / 2e-3, abs=1e-6)
 
 
+@both_degrees
 @pytest.mark.parametrize("damp", [(0.0, 0.0), (0.6, 5.0), (30.0, 0.2)])
-def test_step_agrees_with_its_twin(rng, damp):
-    old = rng.normal(size=(200, 16)).astype(np.float16)
+def test_step_agrees_with_its_twin(rng, damp, degree):
+    old = rng.normal(size=(200, width(degree))).astype(np.float16)
     old[:, [4, 8]] = np.abs(old[:, [4, 8]])
     old[::3, [4, 8]] = 0
-    total = rng.normal(size=(200, 16)).astype(np.float32)
+    total = rng.normal(size=(200, width(degree))).astype(np.float32)
     total[:, [4, 8, 12]] = np.abs(total[:, [4, 8, 12]])
+    total[:, 28:29] = 0
     total[::5] = 0
     new = np.empty_like(old)
-    twin = reference.step(old, total, 0.5, 0.25, 0.125, *damp, 0.01, 0.9)
-    update.step(halves(old), total.ravel(), 0.5, 0.25, 0.125, *damp, 0.01, 0.9, new.view(np.uint16).ravel())
+    rates = (0.5, 0.25, 0.125, 0.3, 0.7)
+    twin = reference.step(old, total, *rates, *damp, 0.01, 0.9)
+    update.step(halves(old), total.ravel(), *rates, *damp, 0.01, 0.9, new.view(np.uint16).ravel(), LINES[degree])
     assert not total.any()
     np.testing.assert_allclose(new, twin.astype(np.float16), rtol=2e-3, atol=1e-5)
     assert (new[::5] == old[::5]).all()
@@ -345,7 +388,7 @@ def test_first_step_by_hand():
     # moments are the mean of squares: (9 + 0 + 0) / 3 = 3, so red moves by rate * 3 / sqrt(3). Roots are kept.
     total, new = np.zeros(16, np.float32), np.empty(16, np.uint16)
     total[[0, 1, 4, 8]] = [-2.0, 3.0, 0.5, 1.0]
-    update.step(np.zeros(16, np.uint16), total, 0.1, 0.2, 1.0, 0.0, 0.0, 0.0, 0.9, new)
+    update.step(np.zeros(16, np.uint16), total, 0.1, 0.2, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.9, new, LINES[1])
     found = new.view(np.float16)[[0, 1, 2, 4, 8, 12]]
     np.testing.assert_allclose(found, [0.1, -0.2 * 3**0.5, 0, 2, 3**0.5, 0.5], rtol=1e-3)
 
@@ -356,15 +399,26 @@ def test_a_stiff_voxel_takes_a_newton_step_by_hand():
     # 3 / (0.25 * 0.28209479 * 8 / 16), its harmonic by half of that for the same gradient.
     total, new = np.zeros(16, np.float32), np.empty(16, np.uint16)
     total[[0, 1, 4, 5, 8, 12]] = [-2.0, 3.0, 8.0, 3.0, 2.0, 3.0]
-    update.step(np.zeros(16, np.uint16), total, 1e9, 1e9, 0.5, 0.5, 0.25, 0.125, 0.9, new)
+    update.step(np.zeros(16, np.uint16), total, 1e9, 1e9, 0.5, 0.0, 0.0, 0.5, 0.25, 0.125, 0.9, new, LINES[1])
     red = 3 / (0.25 * 0.28209479 * 0.5)
     np.testing.assert_allclose(new.view(np.float16)[[0, 1, 5, 12]], [2 / 3, -red, -red / 2, 8], rtol=1e-3)
+
+
+def test_coefficients_of_degree_2_are_pulled_to_zero_by_hand():
+    # Rendering weight 2, so the pull is 0.5 * 2 = 1; moments are 1, rates 1: the step's divisor is 1 + 1. Without a
+    # gradient of its own a coefficient 4 moves by -0.8 * 4 / 2; with -6 it moves by 0.8 * (6 - 4) / 2.
+    old, total, new = np.zeros(32, np.float16), np.zeros(32, np.float32), np.empty(32, np.uint16)
+    old[[5, 16, 18]] = 4.0
+    total[[1, 2, 3, 4, 8, 18]] = [1.0, 1.0, 1.0, 2.0, 1.0, -6.0]
+    update.step(old.view(np.uint16), total, 1.0, 1.0, 0.5, 0.8, 0.5, 0.0, 0.0, 0.0, 0.9, new, LINES[2])
+    np.testing.assert_allclose(new.view(np.float16)[[1, 5, 16, 17, 18, 28]], [-1, 4, 2.4, 0, 4.8, 0], rtol=1e-3)
+    assert not total.any()
 
 
 def test_rows_saturate():
     total, new = np.zeros(16, np.float32), np.empty(16, np.uint16)
     total[[0, 4, 8]] = 1e9
-    update.step(np.zeros(16, np.uint16), total, 1e9, 0.2, 1.0, 0.0, 0.0, 0.0, 0.9, new)
+    update.step(np.zeros(16, np.uint16), total, 1e9, 0.2, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.9, new, LINES[1])
     assert new.view(np.float16)[[0, 4, 12]].tolist() == [-65504, 65504, 65504]
 
 

@@ -80,9 +80,9 @@ def test_it_learns(trained):
     assert trained.render(held_out).depth[24, 24] == pytest.approx(np.sqrt(1.5**2 + 2.2**2 + 1.1**2) - 0.7, abs=0.1)
 
 
-@pytest.mark.parametrize("smooth", [0.0, 1e-3])
-def test_cutting_into_parts_changes_no_bit(views, trained, smooth):
-    settings = replace(SMALL, smooth=smooth, smooth_start=0.3)
+@pytest.mark.parametrize(("smooth", "degree"), [(0.0, 1), (1e-3, 1), (1e-3, 2)])
+def test_cutting_into_parts_changes_no_bit(views, trained, smooth, degree):
+    settings = replace(SMALL, smooth=smooth, smooth_start=0.3, degree=degree)
     whole = train_views(settings, views, BOUNDS) if smooth else trained
     other = train_views(replace(settings, parts=7), views, BOUNDS)
     assert hashlib.sha256(other.to_bytes()).digest() == hashlib.sha256(whole.to_bytes()).digest()
@@ -100,17 +100,17 @@ def test_tasks_in_any_order_with_any_scratch_give_the_same_packets(views):
         assert [packet.tobytes() for packet in alone] == [packet.tobytes() for packet in backwards[task]]
 
 
-@pytest.mark.parametrize("smooth", [0.0, 1e-3])
-def test_ranges_that_lie_apart_change_no_bit(views, smooth):
+@pytest.mark.parametrize(("smooth", "degree"), [(0.0, 1), (1e-3, 1), (1e-3, 2)])
+def test_ranges_that_lie_apart_change_no_bit(views, smooth, degree):
     """As an engine maps them: with items between that mean nothing."""
-    settings = replace(SMALL, smooth=smooth)
+    settings = replace(SMALL, smooth=smooth, degree=degree)
     box, grid, rows = initial(settings, views, BOUNDS)
     rows[:, 0] = np.random.default_rng(1).normal(size=grid.rows)
     now = plan(settings, 3, len(views))
     gaps = (128, 7, 0, 300)
     pieces, starts, at = [], [], 0
     for gap, (_, _, start, stop) in zip(gaps, grid.ranges(4), strict=True):
-        pieces += [np.full((gap, 16), np.nan, np.float16), rows[start:stop]]
+        pieces += [np.full((gap, rows.shape[1]), np.nan, np.float16), rows[start:stop]]
         starts.append(at + gap)
         at += gap + stop - start
     found = []
@@ -276,6 +276,29 @@ def test_harmonics_wait_until_the_surface_is_there():
     assert plan(settings.going_on(-3.0), 0, 100).rate_sh == settings.rate_sh
 
 
+def test_a_degree_has_the_rates_of_its_harmonics():
+    settings = replace(PRESETS["standard"], rate_sh2=0.25, sh2_start=0.5)
+    last = settings.rounds - 1
+    rates = [[plan(replace(settings, degree=d), n, 100) for n in (0, last // 2, last)] for d in (0, 1, 2)]
+    assert [now.rate_sh for now in rates[0]] == [0, 0, 0]
+    assert [now.rate_sh2 for now in rates[0] + rates[1]] == [0] * 6
+    assert [now.rate_sh for now in rates[1]] == [now.rate_sh for now in rates[2]]
+    assert [now.rate_sh2 for now in rates[2]] == [0, 0, 0.25 * settings.rate_sh]
+    assert plan(replace(settings, degree=2).going_on(-3.0), 0, 100).rate_sh2 == 0.25 * settings.rate_sh
+
+
+def test_degree_0_is_the_same_from_all_sides_and_degree_2_is_not(views):
+    for degree in (0, 2):
+        field = train_views(replace(SMALL, degree=degree), views, BOUNDS)
+        assert field.degree == max(1, degree)
+        linear, quadratic = field.rows[:, [5, 9, 13]], field.rows[:, 16:]
+        assert bool(linear.any()) == bool(quadratic.any()) == (degree == 2)
+        held_out = Camera.from_matrix(look_at((1.5, -2.2, 1.1), (0, 0, 0)), 48, 48, 57.6)
+        image = photo(held_out) / 255.0
+        expected = image[..., :3] * image[..., 3:] + 1 - image[..., 3:]
+        assert -10 * np.log10(np.mean((field.render(held_out).rgb - expected) ** 2)) > 24
+
+
 def test_without_masks_the_surroundings_begin_clear():
     bounds = np.array([[-1.0, -0.5, -0.25], [1.0, 0.5, 0.75]])
     cells = np.ones((16, 16, 16), bool)
@@ -350,10 +373,11 @@ def test_opaque_photos_keep_what_enough_views_see():
         assert np.linalg.norm(middles - view["camera"][9:12], axis=1).min() > 0.3 * 3 - 2 * grid.voxel
 
 
-def test_resampling_keeps_a_linear_field_and_can_be_cut():
+@pytest.mark.parametrize("size", [16, 32])
+def test_resampling_keeps_a_linear_field_and_can_be_cut(size):
     lo, voxel, bricks = lattice(np.full(3, -1.0), np.full(3, 1.0), 20)
     grid = Grid.from_cells(np.ones([4 * b for b in bricks]), lo, voxel, lo, voxel, bricks)
-    rows = np.ones((grid.rows, 16), np.float16)
+    rows = np.ones((grid.rows, size), np.float16)
     rows[:, 0] = 5 + (grid.lo + grid.voxels() * grid.voxel) @ [1, 2, 3]
     settings = Settings((Level(20, 1, 64), Level(37, 1, 64)))
     finer = finer_grid(settings, 1, np.array([[-1.0] * 3, [1.0] * 3]), grid, rows)
@@ -361,7 +385,7 @@ def test_resampling_keeps_a_linear_field_and_can_be_cut():
     world = finer.lo + finer.voxels() * finer.voxel
     well_inside = (np.abs(world) < 1 - voxel).all(1)
     np.testing.assert_allclose(new[well_inside, 0], 5 + world[well_inside] @ [1, 2, 3], atol=1e-2)
-    assert not new[:, [4, 8, 12]].any() and (new[well_inside, 1] == 1).all()
+    assert not new[:, [4, 8, 12]].any() and (new[well_inside][:, [1, size - 1]] == 1).all()
     pieces = [resample(grid, rows, finer, a, b) for a, b, _, _ in finer.ranges(5)]
     assert np.concatenate(pieces).tobytes() == new.tobytes()
 
