@@ -127,22 +127,36 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, AvatarOptions, Job):
     @cached_property
     def settings(self) -> Settings:  # type: ignore[override]
         """What the preset, the effort, the seed, the photos and the field to start from mean."""
-        from nerf_plugin.training import PRESETS
+        from nerf_plugin.training import PRESETS, Settings
 
-        settings = replace(PRESETS[self.preset].scaled(self.effort), seed=self.seed, degree=self.harmonics)
+        settings = replace(PRESETS[self.preset].scaled(self.effort), seed=self.seed)
         settings = settings if self.capture.has_alpha else settings.without_masks()
+        if self.harmonics != "auto" or self.start is not None:  # however much memory that takes
+            settings = replace(settings, degree=self.degree, roomy=Settings.roomy)
         even = self.exposure == "on" or (self.exposure == "auto" and not self.capture.has_alpha)
         settings = replace(settings, exposure=even)
         return settings if self.start is None else settings.going_on(self.start_field.shift)
+
+    @property
+    def degree(self) -> int:
+        """Of the harmonics: what is asked for, or that of the preset, and no less than the field to start from has."""
+        from nerf_plugin.training import PRESETS
+
+        if self.harmonics != "auto":
+            return int(self.harmonics)
+        return PRESETS[self.preset].degree if self.start is None else self.start_field.degree
 
     @cached_property
     def start_field(self) -> Field:
         """The field to start from, with harmonics of the degree that is asked for. Raises BadInput."""
         from nerf_plugin.field import Field, FieldError
+        from nerf_plugin.training import PRESETS
 
         assert self.start is not None
         try:
-            return Field.load(self.start).of_degree(self.harmonics)
+            field = Field.load(self.start)
+            least = max(field.degree, PRESETS[self.preset].degree)
+            return field.of_degree(least if self.harmonics == "auto" else int(self.harmonics))
         except FileNotFoundError as error:
             raise BadInput(f"--start {self.start} does not exist; give the field.daf of an earlier run") from error
         except (OSError, FieldError) as error:

@@ -139,7 +139,8 @@ class TrainingTasks:
             yield part, first_rows(self.settings, np.asarray(self.bounds()), grid, start, stop)
             return
         _, old = self.grid(ctx, "old grid", -2)
-        yield part, resample(old, join_rows(ctx, "old rows"), grid, start, stop)
+        degree = self.run_of(ctx.state).degree_at(ctx.state["level"], grid.rows)
+        yield part, resample(old, join_rows(ctx, "old rows"), grid, start, stop, degree)
 
     def first_outside(self, box: np.ndarray, ctx: Context) -> dict[str, np.ndarray]:
         """What a level begins with of what is learned beside the grid."""
@@ -154,7 +155,7 @@ class TrainingTasks:
 
     def trace(self, task: int, ctx: Context) -> Iterator[tuple[int, Any]]:
         """Map: the rays of one shard of photos -> gradients of the rows they touch, one packet a range of rows."""
-        from nerf_plugin.harmonics import lanes
+        from nerf_plugin.harmonics import degree_of, lanes
         from nerf_plugin.training import Scratch, map_task, plan
 
         number, count = self.round_of(ctx)
@@ -171,7 +172,7 @@ class TrainingTasks:
         if settings.shells or settings.exposure:
             outside = ctx.cached("outside", partial(outside_of, ctx, "rows"), scope="stage")
         packets, figures = map_task(settings, now, task, box, grid, rows, shard, scratch, outside, ctx.empty)
-        values = len(lanes(max(1, settings.degree)))
+        values = len(lanes(degree_of(rows.values)))
         ctx.count("rays", figures["rays"])
         ctx.count("samples", figures["alive"])
         ctx.count("_squared error", round(figures["loss"] / LOSS_UNIT))

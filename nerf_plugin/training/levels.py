@@ -115,7 +115,7 @@ def first_rows(settings: Settings, bounds: np.ndarray, grid: Grid, start: int = 
     subject does, so that this begins with a lead."""
     pieces = list(_pieces(grid, start, len(grid.places) if stop is None else stop))
     begin = pieces[0][2] if pieces else 0
-    rows = np.zeros((pieces[-1][3] - begin if pieces else 0, width(settings.degree)), np.float16)
+    rows = np.zeros((pieces[-1][3] - begin if pieces else 0, width(settings.degree_at(0, grid.rows))), np.float16)
     if settings.raw_around:
         for first, last, row, end in pieces:
             world = grid.lo + grid.voxels(first, last) * grid.voxel
@@ -185,12 +185,14 @@ def start_grid(settings: Settings, box: np.ndarray, field: Field) -> Grid:
     return Grid.from_cells(cells, field.lo, field.voxel, lo, voxel, bricks)
 
 
-def resample(old: Grid, rows: np.ndarray, new: Grid, start: int = 0, stop: int | None = None) -> np.ndarray:
-    """(n, L) float16 rows of bricks start..stop of the new grid: interpolated values, moments and weights zero."""
+def resample(old: Grid, rows: np.ndarray, new: Grid, start: int = 0, stop: int | None = None, degree: int = 1
+             ) -> np.ndarray:  # fmt: skip
+    """(n, L) float16 rows of bricks start..stop of the new grid, with room for harmonics of `degree` or what the old
+    ones have: interpolated values, moments and weights zero."""
     halves = np.ascontiguousarray(rows, np.float16).view(np.uint16).reshape(-1)
     pieces = list(_pieces(new, start, len(new.places) if stop is None else stop))
     begin, size = pieces[0][2] if pieces else 0, rows.shape[1]
-    values = np.empty((pieces[-1][3] - begin if pieces else 0, size), np.float16)
+    values = np.zeros((pieces[-1][3] - begin if pieces else 0, max(size, width(degree))), np.float16)
     for first, last, row, end in pieces:
         world = new.lo + new.voxels(first, last) * new.voxel
         points = ((world - old.lo) / old.voxel).astype(np.float32)
@@ -198,7 +200,7 @@ def resample(old: Grid, rows: np.ndarray, new: Grid, start: int = 0, stop: int |
         interpolate(halves, size, old.table, old.shape, old.first, old.present, points, EMPTY, out,
                     LINES[degree_of(rows)])  # fmt: skip
         out[:, STATE] = 0
-        values[row - begin : end - begin] = out
+        values[row - begin : end - begin, :size] = out
     return values
 
 

@@ -39,7 +39,7 @@ def train_views(settings: Settings, views: Sequence[Mapping[str, Any]], bounds: 
         now = plan(settings, number, len(views))
         if now.index == 0 and number:
             finer = finer_grid(settings, now.level, box, grid, rows)
-            grid, rows = finer, resample(grid, rows, finer)
+            grid, rows = finer, resample(grid, rows, finer, degree=settings.degree_at(now.level, finer.rows))
             outside = outside and outer.next_level(settings, now.level, outside)
         outputs, old = [], Rows(rows, grid.first)
         for task in range(settings.tasks):

@@ -36,7 +36,8 @@ class Settings:
     levels: coarse to fine; a level that repeats the resolution before it prunes and goes on. tasks: map tasks of a
         round (logical shards: fixed by the job, never by the number of workers). parts: most reduce tasks of a round.
     step: distance of samples in voxels. stop: transmittance at which a ray ends.
-    degree: of the spherical harmonics in which a colour depends on the view, 0 to 2.
+    degree: of the spherical harmonics in which a colour depends on the view, 0 to 2. Those of degree 2 make rows twice
+        as large. They come with the last level, after the last pruning, and only if that has no more than `roomy` rows.
     rate_sigma, rate_color: learning rates of raw density and raw colour; rate_sh: of degree-1 harmonics, relative to
         colour, and rate_sh_early before the fraction sh_start of all rays is traced: colours that may depend on the
         view explain a wrong surface as well as the right one, so the surface is found first. rate_sh2: of degree-2
@@ -70,6 +71,7 @@ class Settings:
     tasks: int = 4
     parts: int = 4
     degree: int = 1
+    roomy: int = 1 << 30
     step: float = 1.0
     stop: float = 1e-3
     rate_sigma: float = 0.8
@@ -124,6 +126,10 @@ class Settings:
         """Rays of all rounds (the number traced differs by a few percent: batches are whole tiles of pixels)."""
         return sum(level.rounds * level.rays for level in self.levels)
 
+    def degree_at(self, level: int, rows: int) -> int:
+        """The degree that the rows of a level have room for, if there are so many."""
+        return self.degree if level == len(self.levels) - 1 and rows <= self.roomy else min(self.degree, 1)
+
     def fitted(self, cells: int) -> Settings:
         """The same run with `cells` cells in the levels of the last resolution (see `levels.finest`)."""
         last = self.levels[-1].resolution
@@ -135,10 +141,10 @@ class Settings:
     def without_masks(self) -> Settings:
         """The same run for photos without masks: twice the rays at the coarse levels, where all of the picture must be
         explained, calmer densities and surroundings that begin clear, which keep fog from forming, shells for what lies
-        outside the box, which rays need no longer be opaque before, and harmonics from the start."""
+        outside the box, which rays need no longer be opaque before, and harmonics from the start, of degree 1."""
         levels = tuple(replace(level, rays=max(level.rays, min(LARGE, 2 * level.rays))) for level in self.levels)
         calm = replace(self, levels=levels, rate_sigma=min(self.rate_sigma, 0.8), raw_around=-6.0)
-        return replace(calm, sh_start=0.0, shells=8, alpha_weight=0.0, pixel=0.0)
+        return replace(calm, sh_start=0.0, degree=min(self.degree, 1), shells=8, alpha_weight=0.0, pixel=0.0)
 
     def going_on(self, raw_shift: float) -> Settings:
         """The last level alone, for a field that is trained: rates begin at a third and end at half of what they

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from nerf_plugin.grid import Grid
-from nerf_plugin.harmonics import LINES, width
+from nerf_plugin.harmonics import LINES, degree_of, width
 from nerf_plugin.kernels import march as marching
 from nerf_plugin.kernels import update
 from nerf_plugin.kernels.pixels import rays_of_pixels
@@ -154,7 +154,7 @@ def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, gr
     a Packet, and {rays, alive, steps, loss}; loss: sum of squared errors. Packets are made as they are asked for, all
     of them before the next task uses `scratch`. Given a state of `training.outside`, there is one packet more, its.
     """
-    scratch = scratch or Scratch()
+    scratch, degree = scratch or Scratch(), degree_of(rows.values)
     rays, target, spans = gather_rays(settings, plan, task, grid, views)
     count = len(target) // 4
     grads = scratch.gradients(rows.values.size)
@@ -171,12 +171,12 @@ def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, gr
         rays, target, back, pull, count, seed, settings.step,
         density(settings, box) * grid.voxel * settings.step, shift(settings), settings.alpha_weight,
         settings.point_weight, plan.distortion, settings.stop, True, out, scratch.work, scratch.corner,
-        LINES[settings.degree],
+        LINES[degree],
     )  # fmt: skip
 
     def packets() -> Iterator[Any]:
         for start, stop, _, _ in grid.ranges(settings.parts):
-            yield _packet(settings.degree, grads, touched, rows.first, start, stop, empty)
+            yield _packet(degree, grads, touched, rows.first, start, stop, empty)
         scratch.clean()
         if outside is not None:
             yield outer.packet(settings, plan, outside, spans, rays, grid.lo, grid.voxel, pull, out, photo)
@@ -205,7 +205,7 @@ def reduce_task(settings: Settings, plan: RoundPlan, grid: Grid, part: int, rows
     range's new rows, (n, L) float16.
     """
     begin, end, low, high = grid.ranges(settings.parts)[part]
-    lines, size = LINES[settings.degree], width(settings.degree)
+    lines, size = LINES[degree_of(rows.values)], rows.values.shape[1]
     old, new = rows.values.view(np.uint16), empty((high - low) * size, np.uint16)
     sums = np.zeros(min(BLOCK, end - begin) * 64 * size, np.float32)
     apart = int(rows.first[begin]) - low if end > begin else 0

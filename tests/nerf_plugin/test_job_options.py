@@ -175,7 +175,7 @@ def test_the_job_fits_its_finest_grid_to_the_photos(
 
 def test_harmonics_of_degree_2_are_the_same_bits_anywhere(small: Path, tmp_path: Path) -> None:
     """On any engine, and in one process without one."""
-    asked = QUICK | {"harmonics": 2}
+    asked = QUICK | {"harmonics": "2"}
     result = run(Nerf(small, tmp_path / "out", **asked), engine="inline")
     settings = replace(PRESETS["draft"].scaled(QUICK["effort"]), degree=2)
     assert field_of(result).read_bytes() == train(load(small, "train"), settings).to_bytes()
@@ -185,14 +185,23 @@ def test_harmonics_of_degree_2_are_the_same_bits_anywhere(small: Path, tmp_path:
 
 @pytest.mark.parametrize("degree", [0, 2])
 def test_going_on_with_other_harmonics(first: Any, capture: Path, tmp_path: Path, degree: int) -> None:
-    more = QUICK | {"start": field_of(first), "effort": 0.01, "harmonics": degree}
+    more = QUICK | {"start": field_of(first), "effort": 0.01, "harmonics": str(degree)}
     field = Field.load(field_of(run(Nerf(capture, tmp_path / "out", **more), engine="inline")))
     assert field.degree == max(1, degree) and field.rows[:, 1:4].any()
     assert field.rows[:, [5, 9, 13]].any() == field.rows[:, 16:].any() == (degree == 2)
 
 
-@pytest.mark.parametrize("degree", [-1, 3])
-def test_harmonics_of_no_degree_are_refused(small: Path, tmp_path: Path, degree: int) -> None:
+def test_going_on_keeps_the_harmonics_of_the_field(capture: Path, first: Any, tmp_path: Path) -> None:
+    """Where none are asked for: the preset's, or the field's if these are more."""
+    wide = tmp_path / "wide.daf"
+    Field.load(field_of(first)).of_degree(2).save(wide)
+    for start, preset, degree in ((wide, "draft", 2), (field_of(first), "draft", 1), (field_of(first), "fine", 2)):
+        assert Nerf(capture, tmp_path / "out", start=start, preset=preset).settings.degree == degree
+    assert Nerf(capture, tmp_path / "out", start=wide, harmonics="1").settings.degree == 1
+
+
+@pytest.mark.parametrize("degree", ["-1", "3", "two"])
+def test_harmonics_of_no_degree_are_refused(small: Path, tmp_path: Path, degree: str) -> None:
     with pytest.raises(BadParameters, match="harmonics"):
         run(Nerf(small, tmp_path / "out", harmonics=degree), engine="inline")
 
