@@ -176,7 +176,7 @@ def interpolate(grid: Any, rows: np.ndarray, points: np.ndarray, empty: float) -
 
 
 def step(old: np.ndarray, total: np.ndarray, rate_sigma: float, rate_color: float, rate_sh: float, rate_sh2: float,
-         pull_sh2: float, damp_sigma: float, damp_color: float, smooth: float, beta: float) -> np.ndarray:  # fmt: skip
+         damp_sigma: float, damp_color: float, smooth: float, beta: float) -> np.ndarray:  # fmt: skip
     """One step on rows (n, L) with summed gradients (n, L); untouched rows (lane 8 zero) stay. Lanes 4 and 8 of a row
     are the roots of its second moments. Not rounded."""
     new = np.array(old, np.float64)
@@ -193,8 +193,7 @@ def step(old: np.ndarray, total: np.ndarray, rate_sigma: float, rate_color: floa
             pace = (rate_sh if group else 1.0) / stiff
             new[i, 4 * group + 1 : 4 * group + 4] -= pace * g[4 * group + 1 : 4 * group + 4]
         for lane in [lane for function in COLOR_LANES[4:] for lane in function if lane < old.shape[1]]:
-            pull = pull_sh2 * g[4]
-            new[i, lane] -= rate_sh2 * (g[lane] + pull * float(old[i, lane])) / (stiff + pull)
+            new[i, lane] -= rate_sh2 / stiff * g[lane]
         new[i, 12] += g[4]
     return new
 

@@ -30,9 +30,8 @@ The roots of the moments are kept in the two spare lanes 4 and 8 of the row itse
 traffic of its own, and as halves the roots have the range of gradients. Only touched rows change; the first touch sets
 the moment to the squared gradient (Plenoxels). Momentum is worth 0.1 dB, and a moment per coefficient (Adam) nothing,
 for twice and three times the memory.
-Coefficients of degree 2 take the step of colour, times a rate of their own, on the gradient of the errors and of the
-prior 1/2 pull_sh2 W (their squares' sum), whose curvature pull_sh2 W joins h: they are many, and what photos of a matt
-surface say of them is noise.
+Coefficients of degree 2 take the step of colour times a rate of their own: they are many, and much of what photos of a
+matt surface say of them is noise.
 Lane 12 adds up the rendering weight that the voxel received at this level, which says later whether it was ever seen.
 """
 
@@ -188,13 +187,12 @@ def merge(total, first, start, words, packed, beside, lines):
 
 
 @kernel
-def step(old, total, rate_sigma, rate_color, rate_sh, rate_sh2, pull_sh2, damp_sigma, damp_color, smooth, beta, new,
-         lines):  # fmt: skip
+def step(old, total, rate_sigma, rate_color, rate_sh, rate_sh2, damp_sigma, damp_color, smooth, beta, new, lines):
     """One step: new = old - total / (damp * curvature + sqrt(second moment) / rate).
 
     old, new: (M*L,) uint16, bits of halves (lines, L and layout: `kernels.march`); total: (M*L,) float32, zeros on
-    return. rate_sh multiplies the steps of degree-1 coefficients, rate_sh2 those of degree 2; pull_sh2 pulls these to
-    zero. smooth: strength of the prior that `total` has in it.
+    return. rate_sh multiplies the steps of degree-1 coefficients, rate_sh2 those of degree 2. smooth: strength of the
+    prior that `total` has in it.
     """
     f = np.float32
     lanes, row = np.zeros(16, np.float32), np.zeros(16, np.float32)
@@ -225,8 +223,8 @@ def step(old, total, rate_sigma, rate_color, rate_sh, rate_sh2, pull_sh2, damp_s
         vc = np.sqrt(gc if vc == f(0.0) else keep * vc + fresh * gc)
         weight = row[12] + total[o + 4]
         stiff = f(damp_sigma) * (total[o + 12] + prior * total[o + 8]) + (vs + f(1e-8)) * slow_sigma
-        bend += (vc + f(1e-8)) * slow_color
-        rate = vmul(colors, vset(f(1.0) / bend))
+        pace = vset(f(1.0) / (bend + (vc + f(1e-8)) * slow_color))
+        rate = vmul(colors, pace)
         rate = vfmas(density, f(-1.0) / stiff, rate)
         vstore(row, 0, vfma(rate, vload(total, o), before))
         row[4] = vs
@@ -234,9 +232,6 @@ def step(old, total, rate_sigma, rate_color, rate_sh, rate_sh2, pull_sh2, damp_s
         row[12] = weight
         hstore(new, o, vload(row, 0))
         if wide:
-            pull = f(pull_sh2) * total[o + 4]
-            before = hload(old, o + 16)
-            rate = vmul(second, vset(f(1.0) / (bend + pull)))
-            hstore(new, o + 16, vfma(rate, vfmas(before, pull, vload(total, o + 16)), before))
+            hstore(new, o + 16, vfma(vmul(second, pace), vload(total, o + 16), hload(old, o + 16)))
             vstore(total, o + 16, zero)
         vstore(total, o, zero)

@@ -41,9 +41,8 @@ class Settings:
     rate_sigma, rate_color: learning rates of raw density and raw colour; rate_sh: of degree-1 harmonics, relative to
         colour, and rate_sh_early before the fraction sh_start of all rays is traced: colours that may depend on the
         view explain a wrong surface as well as the right one, so the surface is found first. rate_sh2: of degree-2
-        harmonics, relative to those of degree 1, from when the fraction sh2_start of all rays is traced (and no sooner
-        than sh_start); pull_sh2: strength of their pull to zero (see `kernels.update`). All but rate_sh and rate_sh2
-        fall by rate_end over the run, geometrically. beta: decay of the second moments.
+        harmonics, relative to those of degree 1, once the fraction sh2_start (and sh_start) is traced. All but rate_sh
+        and rate_sh2 fall by rate_end over the run, geometrically. beta: decay of the second moments.
     damp_sigma, damp_color: how much the curvature of the rays' errors counts against a step (see `kernels.update`; 0:
         RMSprop alone) in the levels of the last resolution, whose rates are `bold` times as high.
     alpha_start: opacity of one voxel of the first grid. reference: density is in units of reference / box side.
@@ -79,9 +78,8 @@ class Settings:
     rate_sh: float = 1.0
     rate_sh_early: float = 0.05
     sh_start: float = 0.25
-    rate_sh2: float = 0.3
-    sh2_start: float = 0.0
-    pull_sh2: float = 0.0
+    rate_sh2: float = 1.0
+    sh2_start: float = 0.4
     rate_end: float = 0.1
     beta: float = 0.9
     damp_sigma: float = 0.0
@@ -181,6 +179,8 @@ PRESETS: dict[str, Settings] = {
         damp_sigma=0.8,
         damp_color=0.25,
         bold=4.0,
+        degree=2,
+        roomy=1_300_000,
         smooth=3e-6,
         smooth_start=0.25,
         pixel=1.18,
@@ -192,6 +192,7 @@ PRESETS: dict[str, Settings] = {
         damp_sigma=0.8,
         damp_color=0.25,
         bold=4.0,
+        degree=2,
         smooth=1e-5,
         smooth_start=0.25,
         pixel=1.0,

@@ -225,7 +225,7 @@ def reduce_task(settings: Settings, plan: RoundPlan, grid: Grid, part: int, rows
                    plan.smooth, lines)  # fmt: skip
         update.step(
             old[start + apart : stop + apart].reshape(-1), total, plan.rate_sigma, plan.rate_color, plan.rate_sh,
-            plan.rate_sh2, settings.pull_sh2, plan.damp_sigma, plan.damp_color, plan.smooth, settings.beta,
+            plan.rate_sh2, plan.damp_sigma, plan.damp_color, plan.smooth, settings.beta,
             new[(start - low) * size : (stop - low) * size], lines,
         )  # fmt: skip
     return new.view(np.float16).reshape(-1, size)

@@ -277,9 +277,9 @@ def test_harmonics_wait_until_the_surface_is_there():
 
 
 def test_a_degree_has_the_rates_of_its_harmonics():
-    settings = replace(PRESETS["standard"], rate_sh2=0.25, sh2_start=0.5)
+    settings = replace(PRESETS["standard"], rate_sh2=0.25, sh2_start=0.7)
     last = settings.rounds - 1
-    rates = [[plan(replace(settings, degree=d), n, 100) for n in (0, last // 2, last)] for d in (0, 1, 2)]
+    rates = [[plan(replace(settings, degree=d), n, 100) for n in (0, 3 * last // 4, last)] for d in (0, 1, 2)]
     assert [now.rate_sh for now in rates[0]] == [0, 0, 0]
     assert [now.rate_sh2 for now in rates[0] + rates[1]] == [0] * 6
     assert [now.rate_sh for now in rates[1]] == [now.rate_sh for now in rates[2]]
