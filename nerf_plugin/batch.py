@@ -306,6 +306,9 @@ class FaceContext:
             self._cache[key] = make()
         return self._cache[key]
 
+    def empty(self, shape: int | tuple[int, ...], dtype: Any = "float64") -> Any:
+        return self._ctx.empty(shape, dtype)
+
     @contextmanager
     def artifact(self, path: str | Path, mode: str = "wb") -> Iterator[Any]:
         with self._ctx.artifact(path, mode) as file:
