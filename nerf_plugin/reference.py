@@ -318,9 +318,9 @@ def dilate(mask: np.ndarray, radius: int) -> np.ndarray:
 
 
 def tile_order(mask: np.ndarray, tile: int) -> np.ndarray:
-    """Row-major numbers of set pixels, sorted by tile, then by row, then by column."""
+    """Row-major numbers of set pixels, sorted by square of four tiles, then by tile, then by row, then by column."""
     v, u = np.nonzero(mask)
-    order = np.lexsort((u, v, u // tile, v // tile))
+    order = np.lexsort((u, v, u // tile, v // tile, u // (2 * tile), v // (2 * tile)))
     return (v * mask.shape[1] + u)[order]
 
 

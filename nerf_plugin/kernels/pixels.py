@@ -94,17 +94,20 @@ def dilate(mask, radius, out):
 
 @kernel
 def tile_order(mask, tile, out):
-    """Row-major numbers of the set pixels, tile by tile (rows of tiles, row-major inside): neighbours stay together.
+    """Row-major numbers of the set pixels, tile by tile (four tiles of a square, then the next square, row-major
+    inside): neighbours stay together.
 
     mask: (H, W) uint8; out: int32, long enough. Returns how many.
     """
     h, w = mask.shape
     n = 0
-    for ty in range(0, h, tile):
-        for tx in range(0, w, tile):
-            for v in range(ty, min(h, ty + tile)):
-                for u in range(tx, min(w, tx + tile)):
-                    if mask[v, u]:
-                        out[n] = v * w + u
-                        n += 1
+    for square in range(0, h, 2 * tile):
+        for column in range(0, w, 2 * tile):
+            for quarter in range(4):
+                top, left = square + (quarter >> 1) * tile, column + (quarter & 1) * tile
+                for v in range(top, min(h, top + tile)):
+                    for u in range(left, min(w, left + tile)):
+                        if mask[v, u]:
+                            out[n] = v * w + u
+                            n += 1
     return n

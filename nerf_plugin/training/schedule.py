@@ -15,20 +15,22 @@ from itertools import accumulate
 
 import numpy as np
 
-from nerf_plugin.training.settings import Settings
+from nerf_plugin.training.settings import LARGE, Settings
 
-TILE = 16
+TILE = 8
+"""Pixels along a side of a tile."""
 CHUNK = TILE * TILE
-"""Rays that stay together: the pixels of one tile, where all of it is wanted. Rays side by side share voxels: larger
-tiles are faster and leave fewer gradients to send, smaller ones are spread more evenly."""
+"""Rays that stay together: the pixels of one tile, where all of it is wanted; in large rounds those of four tiles of a
+square. Rays side by side share voxels: larger chunks are faster and leave fewer gradients to send, smaller ones are
+spread more evenly, which matters where rays are few."""
 
-MIN_CHUNKS = 2
+MIN_CHUNKS = 4
 
 
 @dataclass(frozen=True)
 class RoundPlan:
     """One round. level, index (within the level), first and last (of the level); rates and damping of this round;
-    `every`: a view takes part in every so many-th round; `chunks` of CHUNK rays from each view that does; done: the
+    `every`: a view takes part in every so many-th round; `chunks` of `chunk` rays from each view that does; done: the
     fraction of the run's rays that were traced before."""
 
     number: int
@@ -36,6 +38,7 @@ class RoundPlan:
     index: int
     last: bool
     every: int
+    chunk: int
     chunks: int
     rate_sigma: float
     rate_color: float
@@ -70,12 +73,13 @@ def plan(settings: Settings, number: int, views: int) -> RoundPlan:
     pace = settings.rate_end ** (done / settings.rays) * (settings.bold if final else 1.0)
     rate_sh = settings.rate_sh if done >= settings.sh_start * settings.rays else settings.rate_sh_early
     started = settings.degree > 1 and done >= max(settings.sh_start, settings.sh2_start) * settings.rays
-    wanted = spec.rays / CHUNK
+    chunk = 4 * CHUNK if spec.rays >= LARGE else CHUNK
+    wanted = spec.rays / chunk
     every = max(1, min(math.ceil(views / settings.tasks), round(views * MIN_CHUNKS / wanted)))
     chunks = max(1, round(wanted * every / views))
     return RoundPlan(
         number=number, level=level, index=number - start, last=number == start + spec.rounds - 1, every=every,
-        chunks=chunks, rate_sigma=settings.rate_sigma * pace, rate_color=settings.rate_color * pace,
+        chunk=chunk, chunks=chunks, rate_sigma=settings.rate_sigma * pace, rate_color=settings.rate_color * pace,
         rate_sh=rate_sh if settings.degree else 0.0, rate_sh2=rate_sh * settings.rate_sh2 if started else 0.0,
         damp_sigma=settings.damp_sigma if final else 0.0, damp_color=settings.damp_color if final else 0.0,
         distortion=settings.distortion_weight if done >= settings.distortion_start * settings.rays else 0.0,

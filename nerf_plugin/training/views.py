@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nerf_plugin.kernels.pixels import dilate, halve, premultiply, take_chunks, tile_order
-from nerf_plugin.training.schedule import CHUNK, TILE, RoundPlan, generator, rungs
+from nerf_plugin.training.schedule import TILE, RoundPlan, generator, rungs
 from nerf_plugin.training.settings import Settings
 
 
@@ -66,7 +66,7 @@ def _order(seed: int, level: int, index: int, epoch: int, total: int) -> np.ndar
 def draw(settings: Settings, index: int, plan: RoundPlan, candidates: np.ndarray) -> np.ndarray:
     """Pixel numbers, (n,) int32, of the chunks that a round reads from the endless stream of view `index`."""
     start, chunks = plan.position, plan.chunks
-    total = -(-len(candidates) // CHUNK)
+    total = -(-len(candidates) // plan.chunk)
     if total == 0:
         return candidates[:0]
     orders = []
@@ -76,6 +76,6 @@ def draw(settings: Settings, index: int, plan: RoundPlan, candidates: np.ndarray
         orders.append(_order(settings.seed, plan.level, index, epoch, total)[offset : offset + left])
         start += len(orders[-1])
         left -= len(orders[-1])
-    picked = np.empty(chunks * CHUNK, np.int32)
-    count = take_chunks(candidates, np.concatenate(orders) if len(orders) > 1 else orders[0], CHUNK, picked)
+    picked = np.empty(chunks * plan.chunk, np.int32)
+    count = take_chunks(candidates, np.concatenate(orders) if len(orders) > 1 else orders[0], plan.chunk, picked)
     return picked[:count]

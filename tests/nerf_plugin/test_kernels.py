@@ -476,8 +476,9 @@ def test_pixel_kernels(rng):
     pixels.dilate(mask, 2, wide)
     np.testing.assert_array_equal(wide, reference.dilate(mask, 2))
     order = np.empty(mask.size, np.int32)
-    n = pixels.tile_order(wide, 8, order)
-    np.testing.assert_array_equal(order[:n], reference.tile_order(wide, 8))
+    for tile in (8, 4):
+        n = pixels.tile_order(wide, tile, order)
+        np.testing.assert_array_equal(order[:n], reference.tile_order(wide, tile))
 
 
 def test_chunks_are_taken_in_order(rng):

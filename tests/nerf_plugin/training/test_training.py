@@ -30,7 +30,7 @@ from nerf_plugin.training import (
     resample,
 )  # fmt: skip
 from nerf_plugin.training.local import train_views
-from nerf_plugin.training.schedule import CHUNK, rung
+from nerf_plugin.training.schedule import CHUNK, LARGE, rung
 from nerf_plugin.training.tasks import gather_rays, parts_of
 from nerf_plugin.training.views import draw
 
@@ -90,7 +90,7 @@ def test_cutting_into_parts_changes_no_bit(views, trained, smooth, degree):
 
 def test_tasks_in_any_order_with_any_scratch_give_the_same_packets(views):
     box, grid, rows = initial(SMALL, views, BOUNDS)
-    now = plan(SMALL, 2, len(views))
+    now = plan(SMALL, 3, len(views))
     shared = Scratch()
     rows = Rows(rows, grid.first)
     backwards = [list(map_task(SMALL, now, t, box, grid, rows, views, shared)[0]) for t in (3, 2, 1, 0)][::-1]
@@ -198,7 +198,7 @@ def test_rounds_cover_every_view_alike():
             now = plan(settings, number, count)
             members = [v for task in range(3) for v in now.views(count, task, 3)]
             assert len(set(members)) == len(members)
-            rays = len(members) * now.chunks * CHUNK
+            rays = len(members) * now.chunks * now.chunk
             assert rays <= 4 * 1024 or count == 1
             seen[members] += 1
         assert seen.max() - seen.min() <= 1
@@ -254,15 +254,24 @@ def test_steps_are_bold_and_damped_at_the_last_resolution_alone():
 
 
 def test_a_stream_reads_every_pixel_once_an_epoch():
-    candidates = np.arange(4000, dtype=np.int32) * 3
+    candidates = np.arange(1000, dtype=np.int32) * 3
     settings = Settings((Level(16, 100, 3 * CHUNK),), tasks=1)
     rounds = [plan(settings, n, 1) for n in range(12)]
     assert rounds[0].chunks == 3
     drawn = [draw(settings, 5, now, candidates) for now in rounds]
-    first = np.concatenate(drawn)[:4000]
+    first = np.concatenate(drawn)[:1000]
     assert sorted(first) == candidates.tolist() and (first != candidates).any()
     np.testing.assert_array_equal(drawn[4], draw(settings, 5, rounds[4], candidates))
     assert (drawn[0] != draw(settings, 6, rounds[0], candidates)).any()
+
+
+def test_large_rounds_keep_four_tiles_together():
+    candidates = np.arange(400 * 256, dtype=np.int32)
+    for rays, size in ((LARGE // 2, CHUNK), (LARGE, 4 * CHUNK)):
+        now = plan(Settings((Level(16, 100, rays),), tasks=1), 0, 20)
+        drawn = draw(SMALL, 0, now, candidates)
+        assert now.chunk == size and (drawn[::size] % size == 0).all()
+        assert (np.diff(drawn.reshape(-1, size), axis=1) == 1).all()
 
 
 def test_harmonics_wait_until_the_surface_is_there():
