@@ -139,11 +139,6 @@ def _large(folder: Path) -> list[tuple[str, int]]:
     return found
 
 
-def all_mapped(fd: int, offset: int, size: int) -> memoryview:
-    """These bytes, mapped by somebody who will read them all (to check them, for a start)."""
-    return mapped(fd, offset, size, whole=True)
-
-
 def map_file(path: Path | str, offset: int = 0, size: int | None = None, place: Place = mapped) -> memoryview:
     """A read-only view of a file's bytes [offset, offset + size), mapped by `place`.
 
@@ -195,9 +190,7 @@ class Reader:
             store = self._stores[node.directory] = BlobStore(Path(node.directory))
         return store
 
-    def read(
-        self, job: int, ref: Ref, offset: int = 0, size: int | None = None, place: Place = all_mapped
-    ) -> memoryview:
+    def read(self, job: int, ref: Ref, offset: int = 0, size: int | None = None, place: Place = mapped) -> memoryview:
         """Bytes [offset, offset + size) of a blob, read-only, and mapped by `place` if they are on this host.
 
         Raises:

@@ -34,7 +34,6 @@ _LIBC.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 _LIBC.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 _FAILED = ctypes.c_void_p(-1).value
 _NOTHING, _FIXED, _NORESERVE, _COLLAPSE = 0, 0x10, 0x4000, 25
-_POPULATE = getattr(mmap, "MAP_POPULATE", 0)
 _DONTNEED = 4
 
 WRITE = 256 << 10
@@ -65,21 +64,20 @@ HUGE = _huge()
 """Bytes of a huge page; 0 where there are none."""
 
 
-def mapped(fd: int, offset: int, size: int, *, write: bool = False, whole: bool = False) -> memoryview:
+def mapped(fd: int, offset: int, size: int, *, write: bool = False) -> memoryview:
     """Bytes [offset, offset + size) of a file, mapped (shared) so that its huge pages are used as such. `size` is at
-    least 1. `whole`: all of it will be read, so all pages are found at once. Raises OSError."""
+    least 1. Raises OSError."""
     start = offset - offset % mmap.ALLOCATIONGRANULARITY
-    protection = mmap.PROT_READ | (mmap.PROT_WRITE if write else 0)
-    flags = mmap.MAP_SHARED | (_POPULATE if whole else 0)
     if size < HUGE or not HUGE:
-        small = mmap.mmap(fd, offset - start + size, flags=flags, prot=protection, offset=start)
-        return memoryview(small)[offset - start :]
+        access = mmap.ACCESS_WRITE if write else mmap.ACCESS_READ
+        return memoryview(mmap.mmap(fd, offset - start + size, access=access, offset=start))[offset - start :]
     length = offset - start + size
     room = length + HUGE
     reserved = _map(None, room, _NOTHING, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE, -1, 0)
     address = reserved + (start - reserved) % HUGE
+    protection = mmap.PROT_READ | (mmap.PROT_WRITE if write else 0)
     try:
-        _map(address, length, protection, flags | _FIXED, fd, start)
+        _map(address, length, protection, mmap.MAP_SHARED | _FIXED, fd, start)
         block = (ctypes.c_char * size).from_address(address + offset - start)
     except BaseException:
         _LIBC.munmap(reserved, room)
@@ -119,8 +117,7 @@ class Span:
         start = self._starts[number]
         if offset % mmap.ALLOCATIONGRANULARITY or size > self._sizes[number]:
             raise ValueError(f"{size} bytes from {offset} do not fit into {self._sizes[number]}")
-        flags = mmap.MAP_SHARED | _FIXED | _POPULATE
-        _map(self.address + start, size, mmap.PROT_READ, flags, fd, offset)
+        _map(self.address + start, size, mmap.PROT_READ, mmap.MAP_SHARED | _FIXED, fd, offset)
         return self.view[start : start + size]
 
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from .scaling import rounds, total
 from .training import read_diary
 
-PACKET = 16.2
+PACKET = 18.2
 ROW = 32
 """Bytes of a touched row in a packet (with its share of a brick's word), and of a row of the grid."""
 

@@ -8,8 +8,9 @@ Overhead is measured with one worker, where nothing waits for anything: the part
 spent in the kernels' two functions (map_task, reduce_task). It holds planning, messages, the durable store, decoding,
 joining rows, and writing every output. `overhead_last` is that of the last level, where most of the time goes.
 
-Bytes of a round are those of gradient packets and rows. In a dense exchange every map task sends 13 float32 for each
-voxel of the level's box, and gets as many back; `live` compares with one of the sparse grid's voxels only.
+Bytes of a round are those of gradient packets and rows. In a dense exchange every map task sends a float32 for every
+value (13, with harmonics of degree 2: 28) of each voxel of the level's box, and gets as many back; `live` compares with
+one of the sparse grid's voxels only.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from typing import Any
 from .training import Training, read_diary
 
 TURNS = 2
-DENSE = 13 * 4
-"""Bytes of one voxel in a dense exchange: density and three colours of four harmonics."""
+NUMBER = 4
+"""Bytes of a float32."""
 
 
 def train(workers: int, capture: str, preset: str, effort: float, folder: Path) -> tuple[list[dict[str, Any]], str]:
@@ -55,7 +56,8 @@ def rounds(diary: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
         one[f"{what}_kernel"] += line["kernel_cpu"]
         one[f"{what}_bytes"] += line["bytes"]
         one[f"{what}s"] += 1
-        one["level"], one["dense"], one["live"] = line["level"], line["dense"], line["live"]
+        for name in ("level", "dense", "live", "values"):
+            one[name] = line[name]
     return [dict(found[stage]) for stage in sorted(found)]
 
 
@@ -88,8 +90,7 @@ def measure(capture: str, preset: str, effort: float, folder: Path) -> tuple[dic
     one, two = (best([rounds(diary) for diary in diaries[workers]]) for workers in (1, 2))
     last = [r for r in one if r["level"] == one[-1]["level"]]
     bytes_out = total(last, "map_bytes") + total(last, "reduce_bytes")
-    dense = sum(2 * r["maps"] * r["dense"] * DENSE for r in last)
-    live = sum(2 * r["maps"] * r["live"] * DENSE for r in last)
+    dense, live = (sum(2 * r["maps"] * r[name] * r["values"] * NUMBER for r in last) for name in ("dense", "live"))
     return {
         "speedup_2": total(one, "wall") / total(two, "wall"),
         "ceiling": 2 * total(one, "kernel_cpu") / total(two, "kernel_cpu"),

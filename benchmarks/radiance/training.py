@@ -113,6 +113,7 @@ class Training(TrainingStages, Job):
     def watched(self, what: str, kernel: str, work: Iterator[Any], ctx: Any) -> Iterator[Any]:
         """The pairs of one task; the diary gets its times and the bytes that it leaves."""
         import nerf_plugin.training as training
+        from nerf_plugin.harmonics import lanes
 
         inner = Stopwatch(getattr(training, kernel))
         setattr(training, kernel, inner)
@@ -139,6 +140,7 @@ class Training(TrainingStages, Job):
             level=ctx.state["level"],
             dense=dense,
             live=live,
+            values=len(lanes(max(1, self.settings.degree_at(ctx.state["level"], live)))),
         )
 
 

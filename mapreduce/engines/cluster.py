@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from .. import params, plugins, tasks
-from ..blobs import BlobLost, BlobStore, Place, Reader, all_mapped
+from ..blobs import BlobLost, BlobStore, Place, Reader
 from ..blobserver import Fetcher
 from ..client import Client
 from ..errors import EngineFailed, JobCancelled, JobFailed, Overloaded, Refused, TimedOut, UnknownJobType, Unreachable
 from ..job import Artifact, Job, Result, Skipped
 from ..keys import Keys
+from ..pages import mapped
 from ..wire.messages import Ref, Update
 from ..working.host import host_id
 
@@ -178,9 +179,7 @@ def skipped(stage: int, index: int, error: Any) -> Skipped:
 class _ResultReader(Reader):
     """Reads what a job left, and says what that means where it cannot be had: nobody makes it again any more."""
 
-    def read(
-        self, job: int, ref: Ref, offset: int = 0, size: int | None = None, place: Place = all_mapped
-    ) -> memoryview:
+    def read(self, job: int, ref: Ref, offset: int = 0, size: int | None = None, place: Place = mapped) -> memoryview:
         try:
             return super().read(job, ref, offset, size, place)
         except BlobLost as error:
