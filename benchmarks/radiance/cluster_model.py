@@ -24,12 +24,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from nerf_plugin.harmonics import lanes, width
+from nerf_plugin.training.tasks import BESIDE
+
 from .scaling import rounds, total
 from .training import read_diary
 
-PACKET = 18.2
-ROW = 32
-"""Bytes of a touched row in a packet (with its share of a brick's word), and of a row of the grid."""
+WORD = 0.2
+"""A row's share of a brick's word."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Rates:
 
     rays: of a round. rows: of the level's grid. ray: CPU seconds of a map task by ray (packing is in it). row: CPU
     seconds of a reduce task by row of its range and packet. touched: share of all rows that one of `tasks` map tasks
-    touches. latency: seconds between two phases. uneven: slowest task by mean task.
+    touches. latency: seconds between two phases. uneven: slowest task by mean task. numbers: of a row, 16, or 32 with
+    harmonics of degree 2.
     """
 
     rays: float
@@ -49,6 +52,17 @@ class Rates:
     tasks: int
     latency: float
     uneven: float = 1.1
+    numbers: int = 16
+
+    @property
+    def packet(self) -> float:
+        """Bytes of a touched row in a packet."""
+        return self.numbers + BESIDE + WORD
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row of the grid."""
+        return 2 * self.numbers
 
 
 @dataclass(frozen=True)
@@ -93,15 +107,16 @@ def simulate(rates: Rates, cluster: Cluster, growth: float = 1.0) -> Round:
     workers, machines = cluster.workers, cluster.machines
     rate = cluster.gigabits * 125e6
     away = (machines - 1) / machines
-    packets = touched(rates, workers, growth) * rates.rows * PACKET
+    share = touched(rates, workers, growth)
+    packets = share * rates.rows * rates.packet
     sent = packets * min(workers, cluster.cores) * away
     received = packets * workers / machines * away
-    own = rates.rows * ROW / machines
-    rows_in, rows_out = rates.rows * ROW * away, own * (machines - 1)
+    own = rates.rows * rates.row_bytes / machines
+    rows_in, rows_out = rates.rows * rates.row_bytes * away, own * (machines - 1)
     return Round(
         map=rates.uneven * rates.ray * rates.rays * growth / workers,
         packets=max(sent, received) / rate,
-        reduce=rates.uneven * rates.row * rates.rows / workers * max(1.0, packets * workers / (rates.rows * PACKET)),
+        reduce=rates.uneven * rates.row * rates.rows / workers * max(1.0, share * workers),
         rows=max(rows_in, rows_out) / rate,
         latency=3 * rates.latency,
         received=received + rows_in,
@@ -122,16 +137,19 @@ def measured(folder: Path, latency: float) -> Rates:
     count, first = len(last), last[0]
     maps, rows = int(first["maps"]), first["live"]
     rays = sum(line.get("rays", 0) for line in diary if line.get("level") == first["level"]) / count
-    share = total(last, "map_bytes") / count / (maps * rows * PACKET)
-    return Rates(
+    rates = Rates(
         rays=rays,
         rows=rows,
         ray=total(last, "map_kernel") / count / rays,
-        row=total(last, "reduce_kernel") / count / rows / max(1.0, maps * share),
-        touched=share,
+        row=0.0,
+        touched=0.0,
         tasks=maps,
         latency=latency,
+        numbers=width(2 if first["values"] > len(lanes(1)) else 1),
     )
+    share = total(last, "map_bytes") / count / (maps * rows * rates.packet)
+    row = total(last, "reduce_kernel") / count / rows / max(1.0, maps * share)
+    return replace(rates, row=row, touched=share)
 
 
 def table(rates: Rates, gigabits: Sequence[float], workers: Sequence[int]) -> str:

@@ -33,9 +33,8 @@ def trained(params: dict[str, Any], folder: Path) -> dict[str, str]:
     from nerf_plugin.training.local import train
 
     path = capture(params, folder)
-    settings = replace(
-        PRESETS[params["preset"]].scaled(params["effort"]), seed=SEED, degree=1
-    )  # as the C++ twin has it
+    # The C++ twin has harmonics of degree 1.
+    settings = replace(PRESETS[params["preset"]].scaled(params["effort"]), seed=SEED, degree=1)
     kind = hashlib.sha256(repr((path, settings)).encode()).hexdigest()[:12]
     field = folder / f"{Path(path).name}-{params['preset']}-{kind}.daf"
     if not field.exists():

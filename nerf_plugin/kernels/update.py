@@ -23,8 +23,8 @@ short, and a damped Gauss-Newton step where it would go too far:
 h is the curvature in this round: what `kernels.march` gathered for density, and the prior's (12 times its strength and
 trilinear weight: six neighbours, each counted from both sides). For colour, of which a ray's is a weighted mean, it
 follows from the rendering weight W and the voxel's own colour c: W SH0 (c (1 - c))^2, mean over red, green and blue, as
-if the samples of a ray were alike. So rounds can be large, and few, and rates high: a batch four times as large as
-RMSprop alone can use gives the same field (docs/radiance-fields.md).
+if the samples of a ray were alike. So rates can be four times as high, and rounds half as large again as with RMSprop
+alone, for the same field (docs/radiance-fields.md).
 
 The roots of the moments are kept in the two spare lanes 4 and 8 of the row itself: the state costs no memory and no
 traffic of its own, and as halves the roots have the range of gradients. Only touched rows change; the first touch sets
@@ -65,7 +65,7 @@ from nerf_plugin.kernels.simd import (
 )
 
 CURVE_UNIT = 256.0
-"""Curvatures are packed in parts of so many."""
+"""What a curvature is multiplied by before it becomes a float of eight bits, which would lose small ones."""
 TINIEST = -100
 """Least exponent of a packed gradient."""
 AHEAD = 48

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.radiance import ablate, scaling, twin
-from benchmarks.radiance.cluster_model import Cluster, Rates, simulate, speedup
+from benchmarks.radiance.cluster_model import Cluster, Rates, measured, simulate, speedup
 from nerf_plugin.datasets import load
 from nerf_plugin.training import PRESETS
 from nerf_plugin.training.local import train
@@ -48,6 +49,13 @@ def test_one_and_two_workers_leave_the_same_rows_and_a_diary(capture: Path, tmp_
         assert 0 < one["kernel"] <= one["tasks"] <= one["wall"]
         assert one["reduce_bytes"] == 32 * one["live"] <= 32 * one["dense"]
     assert figures["dense"] > figures["live"] > 0 and 0 < figures["overhead"] < 100 and figures["ceiling"] > 0
+    rates = measured(tmp_path / "1-0", 2e-3)
+    assert rates.rows == diary[-1]["live"] and 0 < rates.touched <= 1 and rates.ray > 0 and rates.row > 0
+    lines = [line | {"values": 28} if "values" in line else line for line in scaling.read_diary(tmp_path / "1-0")]
+    (tmp_path / "wide").mkdir()
+    (tmp_path / "wide/diary.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    wide = measured(tmp_path / "wide", 2e-3)
+    assert (wide.row_bytes, rates.row_bytes) == (64, 32) and wide.touched < 0.6 * rates.touched
 
 
 def test_an_ablation_trains_with_what_it_was_told(capture: Path) -> None:

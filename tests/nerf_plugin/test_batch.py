@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mapreduce import BadInput, params, run
+from mapreduce import BadInput, Context, params, run
 from mapreduce.engines.cluster import ClusterEngine
-from nerf_plugin.batch import NerfBatch
+from nerf_plugin.batch import FaceContext, NerfBatch
 from nerf_plugin.job import Nerf
 from tests.nerf_plugin.captures import ball
 
@@ -212,3 +212,10 @@ def test_the_batch_takes_what_the_single_job_takes() -> None:
     wanted = {name: option for name, option in options(Nerf).items() if name not in single}
     found = {name: option for name, option in options(NerfBatch).items() if name not in ("datasets", "out", "together")}
     assert found == wanted
+
+
+def test_a_face_may_ask_for_all_that_a_task_may() -> None:
+    """Its context stands before the engine's, and has to have whatever that comes to offer."""
+    offered = {name for name in {**vars(Context), **Context.__annotations__} if not name.startswith("_")}
+    assert offered > {"empty", "shared", "task"}
+    assert offered <= set(dir(FaceContext)) | set(FaceContext.__init__.__code__.co_names)
