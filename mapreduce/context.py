@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import shuffle
+from .allowance import allowance
 from .artifacts import ArtifactFile, open_artifact
 from .job import StageResult
 from .wire import codec
@@ -66,7 +67,8 @@ class TaskContext:
 
         env, kind, shape = self._env, np.dtype(dtype), shape if isinstance(shape, tuple) else (shape,)
         size = math.prod(shape) * kind.itemsize
-        if size >= codec.LARGE and self._kind in (MAP, REDUCE) and env.store.pool.usable:
+        placed = size >= codec.LARGE and self._kind in (MAP, REDUCE) and env.store.pool.usable
+        if placed and allowance.allows(size):
             if self.draft is None:
                 self.draft = env.store.draft(self.job, self.stage, self._kind, env.sizes.get(self._kind, size))
             array = self.draft.empty(shape, kind)

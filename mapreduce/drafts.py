@@ -27,7 +27,6 @@ from typing import Any
 
 import numpy as np
 
-from .allowance import allowance
 from .blobwriter import opened, temporary
 from .pages import WRITE, mapped
 from .recycle import Pool
@@ -71,11 +70,8 @@ class Draft:
         self._expected = expected
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray | None:
-        """Memory for an array of LARGE bytes or more; None when there is no room for it, or the task may not have so
-        much."""
+        """Memory for an array of LARGE bytes or more; None when there is no room for it."""
         size = math.prod(shape) * dtype.itemsize
-        if size < LARGE or not allowance.allows(size):
-            return None
         last = self._given[-1].stop if self._given else 0
         start = last + -last % PAGE + PAGE
         try:

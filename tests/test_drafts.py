@@ -80,7 +80,7 @@ def in_order(ctx: Any) -> Iterator[Any]:
 
 def from_the_front(ctx: Any) -> Iterator[Any]:
     for part in range(4):
-        yield part, filled(ctx, part, used=SIZE - 1000 * part - 77)
+        yield part, filled(ctx, part, used=SIZE - 20_000 * part - 9077)
 
 
 def among_others(ctx: Any) -> Iterator[Any]:
@@ -208,6 +208,37 @@ def test_a_full_file_system_is_an_error_and_no_signal(shm: Path, monkeypatch: py
     monkeypatch.setattr(drafts.os, "pwrite", full)
     _, values = made(env(shm), in_order)
     assert all((array == part).all() for part, [(_, array)] in enumerate(values))
+
+
+def test_a_file_system_that_is_really_full_is_an_error_and_no_signal() -> None:
+    program = f"""
+import errno
+from pathlib import Path
+from mapreduce.working.memfs import made as file_system
+from tests.test_drafts import env, in_order, made
+for root in file_system({2 * SIZE}):
+    try:
+        made(env(Path(f"/proc/self/fd/{{root}}")), in_order)
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    if not done.returncode and not done.stdout:
+        pytest.skip("no memory file system can be made here")
+    assert done.stdout.strip() == "ENOSPC", (done.returncode, done.stderr)
+
+
+def test_what_the_task_may_not_write_is_not_in_the_file_system(shm: Path) -> None:
+    context = tasks.TaskContext(env(shm), tasks.MAP, 0, None, 0)
+    before, allowance.limit = allowance.limit, 2 * SIZE
+    allowance.begin()
+    try:
+        assert context.empty(3 * SIZE, np.uint8).size == 3 * SIZE
+        assert sum(path.stat().st_size for path in shm.rglob("*") if path.is_file()) == 0
+    finally:
+        allowance.limit = before
+        allowance.begin()
+        context.close()
 
 
 def test_a_limit_on_files_is_no_signal_either(shm: Path):

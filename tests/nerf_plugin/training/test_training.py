@@ -265,6 +265,12 @@ def test_a_stream_reads_every_pixel_once_an_epoch():
     assert (drawn[0] != draw(settings, 6, rounds[0], candidates)).any()
 
 
+def test_quadratic_harmonics_come_with_the_last_level_where_there_is_room():
+    settings = replace(SMALL, degree=2, roomy=1000)
+    assert [settings.degree_at(0, 10), settings.degree_at(1, 1000), settings.degree_at(1, 1001)] == [1, 2, 1]
+    assert replace(settings, degree=0).degree_at(1, 10) == 0
+
+
 def test_large_rounds_keep_four_tiles_together():
     candidates = np.arange(400 * 256, dtype=np.int32)
     for rays, size in ((LARGE // 2, CHUNK), (LARGE, 4 * CHUNK)):
