@@ -145,9 +145,9 @@ class Settings:
         return replace(calm, sh_start=0.0, degree=min(self.degree, 1), shells=8, alpha_weight=0.0, pixel=0.0)
 
     def going_on(self, raw_shift: float) -> Settings:
-        """The last level alone, for a field that is trained: rates begin at a third and end at half of what they
-        would, for what is learned is not to be thrown about. A dozen rounds at least: the first ones of an optimiser
-        without memory cost quality."""
+        """The last level alone, for a field that is trained: rates begin at a third of the run's and end, undamped, at
+        half of what it ends with, for what is learned is not to be thrown about. A dozen rounds at least: the first
+        ones of an optimiser without memory cost quality."""
         last = self.levels[-1]
         return replace(
             self,
@@ -158,7 +158,7 @@ class Settings:
             bold=1.0,
             rate_sigma=self.rate_sigma * 0.3,
             rate_color=self.rate_color * 0.3,
-            rate_end=self.rate_end / 0.6,
+            rate_end=self.rate_end * self.bold / 0.6,
             sh_start=0.0,
             sh2_start=0.0,
             distortion_start=0.0,

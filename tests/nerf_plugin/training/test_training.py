@@ -265,6 +265,16 @@ def test_a_stream_reads_every_pixel_once_an_epoch():
     assert (drawn[0] != draw(settings, 6, rounds[0], candidates)).any()
 
 
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_going_on_ends_with_half_of_the_rates_that_a_run_ends_with(preset):
+    settings = PRESETS[preset]
+    further = settings.going_on(0.0)
+    whole, more = ([plan(s, n, 100) for n in range(s.rounds)] for s in (settings, further))
+    assert more[0].rate_sigma == pytest.approx(0.3 * settings.rate_sigma)
+    assert more[-1].rate_sigma == pytest.approx(0.5 * whole[-1].rate_sigma, rel=0.1)
+    assert not any(now.damp_sigma or now.damp_color for now in more)
+
+
 def test_quadratic_harmonics_come_with_the_last_level_where_there_is_room():
     settings = replace(SMALL, degree=2, roomy=1000)
     assert [settings.degree_at(0, 10), settings.degree_at(1, 1000), settings.degree_at(1, 1001)] == [1, 2, 1]
