@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -104,22 +104,23 @@ class Training(TrainingStages, Job):
 
     def trace(self, task: int, ctx: Any) -> Iterator[tuple[int, Any]]:
         """Map, as the job does it, and a line about it."""
-        yield from self.watched("map", "map_task", super().trace(task, ctx), ctx)
+        yield from self.watched("map", "map_task", partial(super().trace, task), ctx)
 
     def step(self, part: int, packets: Any, ctx: Any) -> Iterator[tuple[int, Any]]:
         """Reduce, as the job does it, and a line about it."""
-        yield from self.watched("reduce", "reduce_task", super().step(part, packets, ctx), ctx)
+        yield from self.watched("reduce", "reduce_task", partial(super().step, part, packets), ctx)
 
-    def watched(self, what: str, kernel: str, work: Iterator[Any], ctx: Any) -> Iterator[Any]:
-        """The pairs of one task; the diary gets its times and the bytes that it leaves."""
+    def watched(self, what: str, kernel: str, work: Callable[[Any], Iterator[Any]], ctx: Any) -> Iterator[Any]:
+        """The pairs of one task; the diary gets its times and the bytes that it leaves. What the engine does while the
+        kernels run (memory for what they hand on, and its hash) is not theirs."""
         import nerf_plugin.training as training
         from nerf_plugin.harmonics import lanes
 
         inner = Stopwatch(getattr(training, kernel))
         setattr(training, kernel, inner)
-        begin, cpu, size = time.time(), time.thread_time(), 0
+        begin, cpu, size, engine = time.time(), time.thread_time(), 0, Engine(ctx)
         try:
-            for pair in work:
+            for pair in work(engine):
                 size += _bytes(pair[1])
                 yield pair
         finally:
@@ -130,8 +131,8 @@ class Training(TrainingStages, Job):
             what,
             begin=begin,
             cpu=spent,
-            kernel=inner.wall,
-            kernel_cpu=inner.cpu,
+            kernel=inner.wall - engine.spent.wall,
+            kernel_cpu=inner.cpu - engine.spent.cpu,
             bytes=size,
             stage=ctx.stage,
             task=ctx.task,
@@ -142,6 +143,22 @@ class Training(TrainingStages, Job):
             live=live,
             values=len(lanes(max(1, self.settings.degree_at(ctx.state["level"], live)))),
         )
+
+
+class Engine:
+    """The context, with what `empty` and `final` take added up."""
+
+    def __init__(self, ctx: Any):
+        self._ctx, self.spent = ctx, Stopwatch(ctx.empty)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ctx, name)
+
+    def empty(self, *args: Any) -> Any:
+        return self.spent.timed(self._ctx.empty, *args)
+
+    def final(self, *args: Any) -> None:
+        self.spent.timed(self._ctx.final, *args)
 
 
 _END = object()
