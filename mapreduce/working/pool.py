@@ -37,7 +37,8 @@ STAGES_KEPT = 4
 """Stages of one job that are remembered; the coordinator tells of a stage again when it comes back to an earlier
 one."""
 STARTS = 3
-"""So many processes in a row may die before they have loaded; then the worker gives up."""
+"""So many processes in a row may die before they have loaded, or with work that they have not begun, none of which ran
+anything; then the worker gives up."""
 
 
 class Pool:
@@ -188,8 +189,8 @@ class Pool:
         message = from_slot(frame)
         if isinstance(message, Loaded):
             slot.loaded = True
-            self._failed_starts = 0
             return
+        self._failed_starts = 0
         if isinstance(message, Said):
             self.progress[_key(message.progress.task)] = message.progress
             return
@@ -237,6 +238,7 @@ class Pool:
             return
         self._read(slot)
         reading, error = slot.post_mortem(*ended)
+        failed = not slot.loaded or (reading is None and not slot.doomed and bool(slot.held))
         if reading is not None and slot.doomed != "abort":
             del slot.held[reading.key]
             self._answer(encode(messages.Failed(TaskKey(*reading.key), error)), [reading.key])
@@ -246,7 +248,7 @@ class Pool:
         self._drop(slot)
         if retired:
             return
-        if not slot.loaded:
+        if failed:
             self._failed_starts += 1
             if self._failed_starts >= STARTS:
                 raise DafError(f"the task process cannot start: {error.message}\n{error.log}")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +19,7 @@ from mapreduce.working.forks import Zygote
 from mapreduce.working.nursery import Nursery
 from mapreduce.working.settings import WorkerSettings
 from tests.worker.jobs import Empty, Letters, Naps, Steps
-from tests.worker.scripted import reduce_inputs
+from tests.worker.scripted import JOBS, reduce_inputs
 
 
 def test_a_job_from_plan_to_finish(coordinator, worker):
@@ -49,6 +52,24 @@ def test_all_of_many_small_tasks_are_answered_once(coordinator, worker):
         coordinator.send(m.Assign(1, 0, 1, tuple((index, 1) for index in range(start, start + 500))))
     assert sorted(coordinator.results(5000)) == list(range(5000))
     coordinator.silent(0.3)
+
+
+def test_a_worker_whose_processes_die_before_they_begin_gives_up(coordinator, tmp_path, monkeypatch):
+    """Of the first message here. Nobody is charged for what has not begun: nothing else would end it."""
+    deaf = "import os\nfrom mapreduce.slot import Slot\nSlot.take = lambda self, frame: os._exit(7)\n"
+    (tmp_path / "sitecustomize.py").write_text(deaf)
+    settings = WorkerSettings(connect=coordinator.endpoint, data_dir=tmp_path / "data", plugins=(JOBS,))
+    command = [sys.executable, "-m", "mapreduce.working.start", settings.to_json()]
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            coordinator.welcome()
+            coordinator.stage(Empty(3))
+            coordinator.send(m.Assign(1, 0, 0, ((0, 1),)))
+            _, said = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 1 and "exit code 7" in said, said
 
 
 @pytest.mark.parametrize("slots", [1, 2])
