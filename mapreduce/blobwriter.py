@@ -20,6 +20,7 @@ import xxhash
 from .allowance import allowance
 from .pages import WRITE
 from .recycle import SMALLEST, Pool, Taken
+from .wire import codec
 
 if TYPE_CHECKING:
     from .drafts import Draft
@@ -39,16 +40,17 @@ def temporary(directory: str) -> str:
 
 def opened(directory: Path, path: str, pool: Pool | None, size: int) -> Taken:
     """A file at `path`, in `directory`, for about `size` bytes: a recycled one, or a new one."""
-    if pool is not None and size >= SMALLEST:
-        directory.mkdir(parents=True, exist_ok=True)
-        taken = pool.take(size, path) or pool.new(size, path)
-        if taken is not None:
-            return taken
     try:
-        return Taken(os.open(path, _CREATE, 0o600), 0, None)
+        return _opened(path, pool, size)
     except FileNotFoundError:  # the unit's first blob
         directory.mkdir(parents=True, exist_ok=True)
-        return Taken(os.open(path, _CREATE, 0o600), 0, None)
+        return _opened(path, pool, size)
+
+
+def _opened(path: str, pool: Pool | None, size: int) -> Taken:
+    """Raises FileNotFoundError when the folder is not there."""
+    taken = None if pool is None or size < SMALLEST else pool.take(size, path) or pool.new(size, path)
+    return taken or Taken(os.open(path, _CREATE, 0o600), 0, None)
 
 
 class BlobWriter:
@@ -93,6 +95,11 @@ class BlobWriter:
             views = self._in_place(self._draft, views)
         self._write(views)
         return total
+
+    def digest(self, part: memoryview) -> bytes:
+        """The hash of an array of LARGE bytes or more that will be written (see `wire.codec.digest`)."""
+        known = None if self._draft is None else self._draft.digest(part)
+        return known or codec.digest(part)
 
     def _write(self, views: list[memoryview]) -> None:
         while self._pages is not None and views:

@@ -76,6 +76,10 @@ class TaskContext:
                 return array
         return np.empty(shape, kind)
 
+    def final(self, part: np.ndarray) -> None:
+        if self.draft is not None:
+            self.draft.final(part)
+
     def weigh(self, value: Any) -> int:
         """About how many bytes a value holds that the task has yielded."""
         if self.draft is not None:
@@ -83,9 +87,10 @@ class TaskContext:
         return shuffle.weight(value)
 
     def wrote(self, size: int) -> None:
-        """The task's output is complete, and has so many bytes: the next one will have as many."""
+        """The task's output is complete, and has so many bytes: the next one will need as many, and as much room for
+        its arrays."""
         if self.draft is not None:
-            self._env.sizes[self._kind] = size
+            self._env.sizes[self._kind] = max(size, self.draft.wanted)
 
     @contextmanager
     def artifact(self, path: str | Path, mode: str = "wb") -> Iterator[ArtifactFile]:

@@ -21,14 +21,15 @@ import contextlib
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xxhash
 
 from .blobwriter import opened, temporary
-from .pages import WRITE, mapped
+from .pages import WRITE, mapped, protect
 from .recycle import Pool
 from .wire.codec import ALIGN, LARGE, PAGE
 
@@ -54,6 +55,9 @@ class _Given:
     start: int
     stop: int
     waiting: bool = True
+    final: int = 0
+    """Bytes from the front that are hashed."""
+    hash: Any = field(default_factory=xxhash.xxh3_128)
 
 
 class Draft:
@@ -65,31 +69,35 @@ class Draft:
         self._fd, self._held, _ = opened(directory, self._path, pool, expected)
         self._ours = True
         self._given: list[_Given] = []
-        self._mapped, self._from = memoryview(b""), 0
-        """The part of the file that arrays are taken from, and where it begins."""
+        self._mappings = [memoryview(b"")]
+        """The file, mapped; anew, and more of it, when it has become longer."""
         self._expected = expected
+        self.wanted = 0
+        """Where the arrays end that were given out, in whole pages of the file."""
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray | None:
         """Memory for an array of LARGE bytes or more; None when there is no room for it."""
         size = math.prod(shape) * dtype.itemsize
         last = self._given[-1].stop if self._given else 0
         start = last + -last % PAGE + PAGE
+        end = start + size + -size % PAGE
         try:
-            self._reach(start, start + size)
+            self._reach(end)
         except OSError:
             return None
-        array = np.frombuffer(self._mapped, dtype, math.prod(shape), start - self._from).reshape(shape)
+        self.wanted = max(self.wanted, end)
+        array = np.frombuffer(self._mappings[-1], dtype, math.prod(shape), start).reshape(shape)
         self._given.append(_Given(array, array.ctypes.data, start, start + size))
         return array
 
-    def _reach(self, start: int, stop: int) -> None:
-        """Have the bytes start..stop of the file, mapped. Raises OSError."""
-        if stop <= self._from + len(self._mapped):
+    def _reach(self, stop: int) -> None:
+        """Have the bytes of the file up to `stop`, mapped. Raises OSError."""
+        if stop <= len(self._mappings[-1]):
             return
         end = max(stop, self._held, self._expected)
         while self._held < end:
             self._held += os.pwrite(self._fd, _ZEROS[: min(WRITE - self._held % WRITE, end - self._held)], self._held)
-        self._mapped, self._from = mapped(self._fd, start, end - start, write=True), start
+        self._mappings.append(mapped(self._fd, 0, end, write=True))
 
     def taken(self, value: Any) -> None:
         """The task has yielded `value`. Of the array that was given out last, what is not in it will not come; other
@@ -103,7 +111,27 @@ class Draft:
             elif found:
                 last.stop += -last.stop % ALIGN + array.nbytes
 
+    def final(self, part: np.ndarray) -> None:
+        """This part of an array that was given out will not change: it is hashed, if it follows what was hashed of that
+        array already."""
+        address = part.ctypes.data
+        for given in reversed(self._given):
+            if given.address + given.final == address and part.flags.c_contiguous:
+                given.hash.update(part)
+                given.final += part.nbytes
+                return
+
     # --------------------------------------------------------------------------------------------------- the writer's
+
+    def digest(self, view: memoryview) -> bytes | None:
+        """The hash of an array that was given out, or of its front, if `final` has begun it."""
+        address = np.frombuffer(view, np.uint8).ctypes.data
+        for given in self._given:
+            if given.address == address and 0 < given.final <= len(view):
+                given.hash.update(view[given.final :])
+                given.final = len(view)
+                return bytes(given.hash.digest())
+        return None
 
     def hand_over(self) -> tuple[str, int, int]:
         """The file is the writer's from now on: its path, descriptor and size."""
@@ -126,9 +154,12 @@ class Draft:
         return not any(given.waiting and given.start < start + size and start < given.stop for given in self._given)
 
     def seal(self) -> int:
-        """The blob is complete: nobody may change it any more. Returns how many bytes the file has."""
+        """The blob is complete, and nobody can change it any more: a task that has kept an array and writes to it gets
+        ValueError, or by another view SIGSEGV. Returns how many bytes the file has."""
         for given in self._given:
             given.array.flags.writeable = False
+        for mapping in self._mappings[1:]:
+            protect(mapping, self._fd)
         return self._held
 
     def close(self) -> None:

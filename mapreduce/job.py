@@ -201,6 +201,10 @@ class Context(Protocol):
         lie: what is yielded whole or from the front (`array[:used]`), in the order of partitions, is not copied. Do not
         change it after the task."""
 
+    def final(self, part: np.ndarray) -> None:
+        """Of an array from `empty`, this part (contiguous, behind those that were named before) will not change any
+        more: it is hashed at once, while it is in the processor's cache. A hint that saves a pass over memory."""
+
     def artifact(self, path: str | Path, mode: str = "wb") -> AbstractContextManager[Any]:
         """Open a file that appears under `path` only when the block ends well. In `finish` it is listed in the job's
         result; in map and

@@ -94,6 +94,16 @@ def _view(block: ctypes.Array[ctypes.c_char], reserved: int, room: int, *, reado
     return memoryview(block).cast("B")
 
 
+def protect(mapping: memoryview, fd: int) -> None:
+    """Nobody in this process writes to these bytes any more, by whatever view: that would end it with SIGSEGV.
+    `mapping` is what `mapped` made of the file from its start on. Raises OSError.
+
+    Mapped anew: this drops the page tables, which their end would do anyway; mprotect(2) would go through them first.
+    """
+    address = ctypes.addressof(ctypes.c_char.from_buffer(mapping))
+    _map(address, len(mapping), mmap.PROT_READ, mmap.MAP_SHARED | _FIXED, fd, 0)
+
+
 class Span:
     """A range of addresses in which files of `sizes` bytes are mapped side by side: arrays in them are then parts of
     one array. Each file begins at a multiple of a huge page; what lies between two reads as zeros. Linux only. Raises

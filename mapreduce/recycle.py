@@ -52,6 +52,9 @@ IDLE = 5.0
 WIDE = stat.S_IXUSR
 _TRIES = 4
 _WASTE = 4
+_LACK = 8
+"""A file may lack this part of what is needed: new pages for it cost less than those of a larger file that would be cut
+off, and be missed by whoever needs that."""
 _TMPFS = 0x01021994
 _NAME = re.compile(r"(\d+)-(\d+)-\d+-\d+")
 _numbers = itertools.count()
@@ -77,6 +80,7 @@ class Pool:
 
     def __init__(self, root: Path, limit: int = LIMIT):
         self.folder = root / "recycled"
+        self._text = str(self.folder)
         self._limit = limit
         self._usable: bool | None = None
         self._large = (root / LARGE).exists()
@@ -110,12 +114,12 @@ class Pool:
 
     def take(self, size: int, path: str) -> Taken | None:
         """A file for about `size` bytes, moved to `path`; None when there is none that nobody else has open or
-        mapped."""
+        mapped. Raises FileNotFoundError when the folder of `path` is not there."""
         if size < SMALLEST:
             return None
         looked = False
         for _ in range(_TRIES):
-            place = bisect_left(self._known, (size,))
+            place = bisect_left(self._known, (size - size // _LACK,))
             if place == len(self._known) or self._known[place].size > _WASTE * size:
                 if not looked:  # what was released since may fit
                     self._known, looked = sorted(self._list()), True
@@ -123,20 +127,24 @@ class Pool:
                 if not self._known:
                     return None
                 place = max(0, place - 1)  # the largest of those that are too small: the rest gets new pages
-            found = self._known.pop(place)
+            found = self._known[place]
+            kept = f"{self._text}/{found.name}"
             try:
-                os.rename(self.folder / found.name, path)
-            except FileNotFoundError:  # somebody else has it: time to look again
-                self._known, looked = sorted(self._list()), True
+                os.rename(kept, path)
+            except FileNotFoundError:
+                if os.path.exists(kept):
+                    raise
+                self._known, looked = sorted(self._list()), True  # somebody else has it: time to look again
                 continue
+            del self._known[place]
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            if _sole(fd):
-                wide = os.fstat(fd).st_mode & WIDE
-                whole = found.size - found.size % HUGE if wide else 0
+            about = _sole(fd)
+            if about is not None:
+                whole = found.size - found.size % HUGE if about.st_mode & WIDE else 0
                 return Taken(fd, found.size, mapped(fd, 0, whole, write=True) if whole else None)
             os.close(fd)
             try:
-                os.rename(path, self.folder / found.name)
+                os.rename(path, kept)
             except FileNotFoundError:  # the pool was dropped
                 os.unlink(path)
         return None
@@ -188,16 +196,18 @@ class Pool:
             os.unlink(self.folder / name)
 
 
-def _sole(fd: int) -> bool:
-    """Whether `fd` is the only open file, and its only name, of its inode: nobody else can see or change its bytes."""
+def _sole(fd: int) -> os.stat_result | None:
+    """About the file, if `fd` is the only open file, and its only name, of its inode: nobody else can see or change its
+    bytes."""
     try:
         # Somebody who opens it now would be announced by SIGIO, which kills; SIGURG is ignored.
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except OSError:
-        return False
-    return os.fstat(fd).st_nlink == 1
+        return None
+    about = os.fstat(fd)
+    return about if about.st_nlink == 1 else None
 
 
 def _file_system(path: Path) -> int:

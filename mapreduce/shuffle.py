@@ -25,6 +25,7 @@ from typing import Any
 from .blobs import map_file
 from .blobwriter import BlobWriter
 from .wire import codec
+from .wire.codec import LARGE
 
 Chunk = tuple[list[Any], "list[int] | None", list[Any]]
 Grouped = tuple[Any, list[Any]]
@@ -113,15 +114,15 @@ class Collector:
 
     def write(self, writer: BlobWriter) -> tuple[int, ...]:
         """Write everything as segments into `writer`; returns each partition's size in bytes."""
-        checksum = self._partitions > 1  # a blob of one segment is read as a whole, and has a hash
+        alone = self._partitions > 1  # each segment is read alone
         if not self._runs:
-            return tuple(_write_groups(writer, keys, self._groups, checksum) for keys in self._sorted())
+            return tuple(_write_groups(writer, keys, self._groups, alone) for keys in self._sorted())
         if self._groups:
             self._spill()
         sizes = []
         for number in range(self._partitions):
             segments = [_segment(path, run, number) for path, run in self._runs]
-            sizes.append(_write_segment(writer, self._recombined(merge(segments)), checksum))
+            sizes.append(_write_segment(writer, self._recombined(merge(segments)), alone))
         for path, _ in self._runs:
             path.unlink()
         self._runs.clear()
@@ -252,20 +253,20 @@ def write_pairs(writer: BlobWriter, stream: Iterable[tuple[Any, Any]]) -> int:
     return _write_segment(writer, ((key, [value]) for key, value in stream), False)
 
 
-def _write_groups(writer: BlobWriter, keys: list[Any], groups: Mapping[Any, list[Any]], checksum: bool) -> int:
+def _write_groups(writer: BlobWriter, keys: list[Any], groups: Mapping[Any, list[Any]], alone: bool) -> int:
     """Write the groups of these keys. The usual case, one plain value a key, takes whole chunks at once."""
     some = [groups[key] for key in keys]
     values = [value for (value,) in some] if max(map(len, some), default=0) == 1 else [some]
     if not _PLAIN.issuperset(map(type, values)):
-        return _write_segment(writer, zip(keys, some, strict=True), checksum)
+        return _write_segment(writer, zip(keys, some, strict=True), alone)
     size = 0
     for start in range(0, len(keys), CHUNK_VALUES):
         chunk = slice(start, start + CHUNK_VALUES)
-        size += _write_chunk(writer, [keys[chunk], None, values[chunk]], checksum)
+        size += _write_chunk(writer, [keys[chunk], None, values[chunk]], alone)
     return size
 
 
-def _write_segment(writer: BlobWriter, groups: Iterable[Grouped], checksum: bool) -> int:
+def _write_segment(writer: BlobWriter, groups: Iterable[Grouped], alone: bool) -> int:
     keys: list[Any] = []
     counts: list[int] = []
     values: list[Any] = []
@@ -273,7 +274,7 @@ def _write_segment(writer: BlobWriter, groups: Iterable[Grouped], checksum: bool
 
     def flush() -> int:
         chunk = [keys, None if all(count == 1 for count in counts) else counts, values]
-        return _write_chunk(writer, chunk, checksum)
+        return _write_chunk(writer, chunk, alone or held >= LARGE)
 
     for key, some in groups:
         for start in range(0, len(some), CHUNK_VALUES):
@@ -290,9 +291,11 @@ def _write_segment(writer: BlobWriter, groups: Iterable[Grouped], checksum: bool
     return size
 
 
-def _write_chunk(writer: BlobWriter, chunk: list[Any], checksum: bool) -> int:
-    parts = codec.dumps(chunk, checksum=checksum, sealed=checksum, at=writer.size)
-    return writer.write(parts, sealed=checksum)
+def _write_chunk(writer: BlobWriter, chunk: list[Any], sealed: bool) -> int:
+    """`sealed`: with a checksum, which is what the blob's hash is of. So are chunks that may be read without the rest
+    of their blob, and those with arrays whose hash may be known (see `BlobWriter.digest`)."""
+    parts = codec.dumps(chunk, checksum=sealed, sealed=sealed, at=writer.size, digest=writer.digest)
+    return writer.write(parts, sealed=sealed)
 
 
 def _segment(path: Path, sizes: Sequence[int], number: int) -> Iterator[Chunk]:

@@ -309,6 +309,9 @@ class FaceContext:
     def empty(self, shape: int | tuple[int, ...], dtype: Any = "float64") -> Any:
         return self._ctx.empty(shape, dtype)
 
+    def final(self, part: Any) -> None:
+        self._ctx.final(part)
+
     @contextmanager
     def artifact(self, path: str | Path, mode: str = "wb") -> Iterator[Any]:
         with self._ctx.artifact(path, mode) as file:

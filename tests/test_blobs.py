@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import xxhash
 
+from mapreduce import pages
 from mapreduce.blobs import BlobLost, BlobStore, BlobWrong, Reader
 from mapreduce.wire import codec
 from mapreduce.wire.messages import Node, Ref
@@ -133,3 +135,22 @@ def test_a_wrong_copy_of_ones_own_is_not_laid_to_the_holder(tmp_path: Path, host
     assert bytes(reader.read(1, ref)) == content[0]
     mine.path(1, 0, 1, digest).write_bytes(b"short")
     assert bytes(reader.read(1, ref)) == content[0]
+
+
+def test_only_in_a_private_store_of_ones_own_bytes_are_not_compared(tmp_path: Path) -> None:
+    """A local engine's own file system; whoever says so of his folder is not believed."""
+    content = codec.pack(np.arange(1000))
+    for name in ("mine", "theirs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / pages.LARGE).touch()
+        digest, size = BlobStore(tmp_path / name).put(1, 0, 1, [content])
+        BlobStore(tmp_path / name).path(1, 0, 1, digest).write_bytes(content[:-1] + b"x")
+    ref = Ref(digest, size, "n", 0, 1)
+    mine = BlobStore(tmp_path / "mine")
+    assert bytes(Reader(mine, "here").read(1, ref)) == content[:-1] + b"x"
+    theirs = Node("n", "here", str(tmp_path / "theirs"), "")
+    with pytest.raises(BlobWrong):
+        Reader(BlobStore(tmp_path / "other"), "here", {"n": theirs}).read(1, ref)
+    mine.release(1)
+    with pytest.raises(BlobWrong):
+        Reader(mine, "here", {"n": theirs}).read(1, ref)

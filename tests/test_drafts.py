@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mapreduce import Job, drafts, recycle, shuffle, tasks
 from mapreduce.allowance import OutputTooLarge, allowance
 from mapreduce.blobs import BlobStore, Reader
 from mapreduce.blobwriter import BlobWriter
+from mapreduce.wire import codec
 from mapreduce.wire.codec import LARGE
 from mapreduce.wire.messages import Ref
 from tests.test_recycle import shm as shm
@@ -172,6 +174,90 @@ def test_a_sealed_array_cannot_be_changed(shm: Path):
     made(env(shm), pairs)
     with pytest.raises(ValueError, match="read-only"):
         kept[0][0] = 1
+
+
+def test_by_no_view_can_a_sealed_array_be_changed(shm: Path):
+    """One made before cannot be taken back: whoever writes through it is ended."""
+    program = f"""
+import pathlib, sys
+from tests.test_drafts import env, filled, made, np
+views = []
+def pairs(ctx):
+    for part in range(4):
+        array = ctx.empty({SIZE} << part, np.uint8)
+        views.append(array[7:])
+        array[:] = part
+        yield part, array
+_, values = made(env(pathlib.Path({str(shm)!r})), pairs)
+print([int(array[-1]) for [(_, array)] in values], [int(view[0]) for view in views], flush=True)
+views[int(sys.argv[1])][0] = 9
+print("changed")
+"""
+    for part in "03":
+        done = subprocess.run([sys.executable, "-c", program, part], capture_output=True, text=True, timeout=60)
+        assert done.stdout == "[0, 1, 2, 3] [0, 1, 2, 3]\n" and done.returncode == -signal.SIGSEGV, done.stderr
+
+
+class Passes:
+    """The sizes of what is hashed as a whole, after the task or by a reader, from now on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+        self.whole: list[int] = []
+        digest = codec.digest
+
+        def counted(part: Any) -> bytes:
+            self.whole.append(len(part))
+            return digest(part)
+
+        monkeypatch.setattr(codec, "digest", counted)
+
+
+def told(steps: Sequence[slice], parts: int = 4) -> Callable[[Any], Iterator[Any]]:
+    """A task that says of its arrays, in these steps, that they are final."""
+
+    def pairs(ctx: Any) -> Iterator[Any]:
+        for part in range(parts):
+            array = ctx.empty(SIZE, np.uint8)
+            array[:] = np.arange(SIZE) % (251 - part)
+            for step in steps:
+                ctx.final(array[step])
+            yield part, array[: SIZE - 5]
+
+    return pairs
+
+
+END = SIZE - 5
+ONE_PASS = {
+    "at once": (slice(END),),
+    "in steps": (slice(1000), slice(1000, LARGE + 3), slice(LARGE + 3, END)),
+    "the front": (slice(1000), slice(1000, 5000)),
+}
+SEVERAL = {
+    "never": (),
+    "more than is yielded": (slice(SIZE),),
+    "the end": (slice(1000, END),),
+    "every other byte": (slice(0, END, 2),),
+}
+
+
+@pytest.mark.parametrize("parts", [4, 1])
+@pytest.mark.parametrize("steps", [*ONE_PASS, *SEVERAL])
+def test_what_is_final_is_hashed_once_and_the_hash_is_the_same(
+    shm: Path, monkeypatch: pytest.MonkeyPatch, steps: str, parts: int
+):
+    expected, _ = made(env(shm / "twin"), told((), parts), reduces=parts)
+    passes = Passes(monkeypatch)
+    digest, values = made(env(shm / "place"), told((ONE_PASS | SEVERAL)[steps], parts), reduces=parts)
+    assert digest == expected
+    assert [len(array) for some in values for _, array in some] == parts * [END]
+    read = 2 * parts  # one by one, and as a whole
+    assert len(passes.whole) - read == (0 if steps in ONE_PASS else parts)
+
+
+def test_final_is_no_matter_where_nothing_is_made_in_place(tmp_path: Path):
+    if recycle._file_system(tmp_path) == recycle._TMPFS:
+        pytest.skip("the temporary folder is in memory")
+    assert made(env(tmp_path / "a"), told([slice(END)]))[0] == made(env(tmp_path / "b"), told(()))[0]
 
 
 def test_a_task_that_fails_leaves_nothing(shm: Path):

@@ -55,6 +55,30 @@ def test_a_released_file_is_overwritten_and_cut_to_its_new_size(shm: Path) -> No
     assert path.stat().st_ino == inode and path.read_bytes() == b"\3" * (SIZE + 99)
 
 
+def test_a_file_that_is_a_little_short_is_taken_before_one_that_is_much_too_large(shm: Path) -> None:
+    for wanted, expected in ((9, 8), (10, 16), (7, 8), (17, 16)):
+        store = BlobStore(shm / str(wanted))
+        for stage, size in enumerate((8, 16)):
+            put(store, stage, stage, size * SIZE)
+        store.release(1, [(0, 1), (1, 1)])
+        taken = store.pool.take(wanted * SIZE, str(shm / "taken"))
+        assert taken is not None and taken.size == expected * SIZE
+        os.close(taken.fd)
+
+
+def test_the_first_blob_of_a_unit_takes_a_released_file_too(shm: Path) -> None:
+    """Although its folder is not there yet; the file is not lost over that."""
+    store = BlobStore(shm)
+    put(store, 0, 1)
+    store.release(1, [(0, 1)])
+    [kept] = pooled(store)
+    inode = kept.stat().st_ino
+    with pytest.raises(FileNotFoundError):
+        store.pool.take(SIZE, str(shm / "no folder" / "file"))
+    assert pooled(store) == [kept]
+    assert put(store, 7, 2).stat().st_ino == inode
+
+
 @pytest.mark.parametrize("how", ["read", "mapping", "view", "write"])
 def test_a_file_that_this_process_has_open_or_mapped_never_changes(shm: Path, how: str) -> None:
     store = BlobStore(shm)

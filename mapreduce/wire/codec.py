@@ -2,17 +2,18 @@
 
 A *packet* holds one value and stands alone, in a message or in a file:
 
-    offset 0   magic b"DAF1", u32 head size, u32 number of frames, u32 flags, u64 packet size, u64 XXH3-64 of all that
-               follows, with the flags as its seed. Flag 1: there is none, for the packet is part of what is hashed and
-               read as a whole. Flag 2: the packet is sealed, and its header, which has the checksum, is all that counts
-               for the hash of its file (see `fingerprint`)
+    offset 0   magic b"DAF1", u32 head size, u32 number of frames, u32 flags, u64 packet size, u64 checksum: XXH3-64 of
+               all that follows, with the flags as its seed. Flag 1: there is none, for the packet is part of what is
+               hashed and read as a whole. Flag 2: the packet is sealed, and its header, which has the checksum, is all
+               that counts for the hash of its file (see `fingerprint`)
     offset 32  one u64 a frame: its size in bytes
     then       the head: msgpack of the value, arrays replaced by extension 1 -> (dtype, shape, frame number)
     then       the frames, each aligned to 64 bytes from the start of the packet; the packet's size is a multiple of 64
 
 A frame of 256 KiB or more begins at a page of 4 KiB of the file that the packet is written to, behind a frame of zeros
 that nothing refers to, and the size of a packet with such a frame is a multiple of a page. So it can be mapped beside
-others (`Outputs.side_by_side`), or be made where it lies (see `drafts.py`).
+others (`Outputs.side_by_side`), or be made where it lies (see `drafts.py`). In the checksum its XXH3-128 stands for it,
+which can be computed before anything else of the packet is known; the same goes for a head, or a table, of that size.
 
 An array is written from its own memory and read as a read-only view of the packet, so a memory-mapped packet costs no
 copy.
@@ -26,7 +27,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -66,11 +67,23 @@ class BadPacket(ValueError):
     """Bytes that are not a packet: torn, altered, or beyond the limits. Never raised for a packet that `dumps` made."""
 
 
-def dumps(value: Any, *, checksum: bool = True, sealed: bool = False, at: int = 0) -> list[Buffer]:
+def digest(part: Buffer) -> bytes:
+    """What stands for a part of LARGE or more in a packet's checksum: its XXH3-128."""
+    return xxhash.xxh3_128_digest(part)
+
+
+def dumps(
+    value: Any,
+    *,
+    checksum: bool = True,
+    sealed: bool = False,
+    at: int = 0,
+    digest: Callable[[memoryview], bytes] = digest,
+) -> list[Buffer]:
     """The parts of one packet, in order. Large arrays are parts of their own and share the array's memory: write them
     before changing it. Leave `checksum` out only of what its readers compare with a hash of the whole. `sealed`: the
     first part is all that counts for the hash of the file. `at`: where in its file the packet will begin, a multiple of
-    64.
+    64. `digest`: gives that of a large part, if it is known already.
 
     Raises:
         Unsendable: naming the type that cannot be sent.
@@ -120,10 +133,10 @@ def dumps(value: Any, *, checksum: bool = True, sealed: bool = False, at: int = 
     position += len(body[-1])
     parts: list[Buffer] = [struct.pack(f"<{len(frames)}Q", *map(len, frames)), head, *body]
     flags = _SEALED if sealed else 0
-    digest = xxhash.xxh3_64(seed=flags)
+    found = xxhash.xxh3_64(seed=flags)
     for part in parts if checksum else ():
-        digest.update(part)
-    about = (flags, position, digest.intdigest()) if checksum else (_UNCHECKED, position, 0)
+        found.update(part if len(part) < LARGE else digest(memoryview(part)))
+    about = (flags, position, found.intdigest()) if checksum else (_UNCHECKED, position, 0)
     header = _HEADER.pack(MAGIC, len(head), len(frames), *about)
     frames.clear()  # `default` refers to itself: what it holds would stay until the garbage collector comes round
     return [header, *parts]
@@ -161,18 +174,9 @@ def loads(buffer: Buffer, *, check: bool = False) -> Any:
     head_size, count, size, _, _ = _header(view)
     if check:
         _check(view)
-    position = _HEADER.size + 8 * count
-    lengths = struct.unpack_from(f"<{count}Q", view, _HEADER.size)
-    head = view[position : position + head_size]
-    position += head_size
-    frames = []
-    for length in lengths:
-        position += -position % ALIGN
-        if position + length > size:
-            raise BadPacket("a frame reaches beyond its packet")
-        frames.append(view[position : position + length])
-        position += length
-    return _unpack(head, frames, 0)
+    start = _HEADER.size + 8 * count
+    frames = [view[at : at + length] for at, length in _frames(view, start + head_size, count, size)] if count else []
+    return _unpack(view[start : start + head_size], frames, 0)
 
 
 def packets(buffer: Buffer, *, check: bool = False) -> Iterator[Any]:
@@ -185,43 +189,62 @@ def packets(buffer: Buffer, *, check: bool = False) -> Iterator[Any]:
 
 def intact(buffer: Buffer) -> bool:
     """Whether `buffer` is packets, one behind the other, which have checksums, and the right ones."""
+    view = memoryview(buffer)
     try:
-        for _ in _sound(memoryview(buffer)):
-            pass
+        while view:
+            view = view[_check(view) :]
     except BadPacket:
         return False
     return True
 
 
 def fingerprint(buffer: Buffer) -> bytes:
-    """The XXH3-128 that names these bytes as a file: of all of them; or, where they are sealed packets, of their
-    headers. A reader of one packet then needs no hash but its checksum, and neither its writer nor a reader of all of
-    them hashes twice. Raises BadPacket for sealed packets that are not intact."""
+    """The XXH3-128 that names these bytes as a file: of all of them, but of sealed packets the headers. A reader of one
+    packet then needs no hash but its checksum, and neither its writer nor a reader of all of them hashes twice. Raises
+    BadPacket for a sealed packet that is not intact."""
     view = memoryview(buffer)
-    if len(view) < _HEADER.size or view[:4] != MAGIC or not _HEADER.unpack_from(view)[3] & _SEALED:
-        return xxhash.xxh3_128_digest(view)
-    digest = xxhash.xxh3_128()
-    for header in _sound(view):
-        digest.update(header)
-    return digest.digest()
-
-
-def _sound(view: memoryview) -> Iterator[memoryview]:
-    """The headers of the packets in there. Raises BadPacket when one has no checksum, or not the right one."""
-    while view:
-        size = _check(view)
-        yield view[: _HEADER.size]
+    found = xxhash.xxh3_128()
+    while view[:4] == MAGIC:
+        _, _, size, flags, _ = _header(view)
+        if flags == _SEALED:
+            _check(view)
+        found.update(view[: _HEADER.size if flags == _SEALED else size])
         view = view[size:]
+    found.update(view)
+    return found.digest()
 
 
 def _check(view: memoryview) -> int:
     """Compare the checksum of the packet in front; returns the packet's size. Raises BadPacket."""
-    _, _, size, flags, digest = _header(view)
+    head_size, count, size, flags, expected = _header(view)
     if flags == _UNCHECKED:
         raise BadPacket("the packet has no checksum")
-    if xxhash.xxh3_64_intdigest(view[_HEADER.size : size], seed=flags) != digest:
+    found, done = xxhash.xxh3_64(seed=flags), _HEADER.size
+    if size >= LARGE:
+        head = done + 8 * count
+        parts = [(done, 8 * count), (head, head_size), *_frames(view, head + head_size, count, size)]
+        for start, length in parts:
+            if length >= LARGE:
+                found.update(view[done:start])
+                found.update(digest(view[start : start + length]))
+                done = start + length
+    found.update(view[done:size])
+    if found.intdigest() != expected:
         raise BadPacket("checksum differs: the packet was altered or torn")
     return size
+
+
+def _frames(view: memoryview, position: int, count: int, size: int) -> list[tuple[int, int]]:
+    """(start, size) of each frame of the packet in front, whose head ends at `position`. Raises BadPacket when one
+    reaches beyond the packet."""
+    places = []
+    for length in struct.unpack_from(f"<{count}Q", view, _HEADER.size):
+        position += -position % ALIGN
+        if position + length > size:
+            raise BadPacket("a frame reaches beyond its packet")
+        places.append((position, length))
+        position += length
+    return places
 
 
 def _header(view: memoryview) -> tuple[int, int, int, int, int]:

@@ -171,7 +171,8 @@ class TrainingTasks:
         outside = None
         if settings.shells or settings.exposure:
             outside = ctx.cached("outside", partial(outside_of, ctx, "rows"), scope="stage")
-        packets, figures = map_task(settings, now, task, box, grid, rows, shard, scratch, outside, ctx.empty)
+        memory = (ctx.empty, ctx.final)
+        packets, figures = map_task(settings, now, task, box, grid, rows, shard, scratch, outside, *memory)
         values = len(lanes(degree_of(rows.values)))
         ctx.count("rays", figures["rays"])
         ctx.count("samples", figures["alive"])
@@ -195,7 +196,7 @@ class TrainingTasks:
             yield part, outside.step(settings, now, state, packets)
             return
         _, grid = self.grid(ctx, "grid", now.level)
-        new = reduce_task(settings, now, grid, part, self.rows(ctx, grid), list(packets), ctx.empty)
+        new = reduce_task(settings, now, grid, part, self.rows(ctx, grid), list(packets), ctx.empty, ctx.final)
         ctx.count(TRAFFIC[0], new.nbytes)
         yield part, new
 

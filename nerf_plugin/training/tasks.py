@@ -43,6 +43,12 @@ Packet = np.ndarray
 words name as many bytes as it has numbers, then 2 more for each (see `parted`)."""
 Empty = Callable[[int, Any], np.ndarray]
 """Memory for an array that a task hands on: `numpy.empty`, or what an engine has that saves a copy."""
+Final = Callable[[np.ndarray], None]
+"""Told of each part of such an array, from its front on, that will not change any more."""
+
+
+def unheard(part: np.ndarray) -> None:
+    """A `Final` for those who do not care."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +152,7 @@ def gather_rays(settings: Settings, plan: RoundPlan, task: int, grid: Grid,
 def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, grid: Grid, rows: Rows,
              views: Sequence[Mapping[str, Any]], scratch: Scratch | None = None,
              outside: Mapping[str, np.ndarray] | None = None,
-             empty: Empty = np.empty) -> tuple[Iterator[Any], dict[str, float]]:  # fmt: skip
+             empty: Empty = np.empty, final: Final = unheard) -> tuple[Iterator[Any], dict[str, float]]:  # fmt: skip
     """Gradients of the rays of one map task.
 
     box: (2, 3) world box that the run began with. views: what `prepare_view` returned for each
@@ -176,7 +182,9 @@ def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, gr
 
     def packets() -> Iterator[Any]:
         for start, stop, _, _ in grid.ranges(settings.parts):
-            yield _packet(degree, grads, touched, rows.first, start, stop, empty)
+            packet = _packet(degree, grads, touched, rows.first, start, stop, empty)
+            final(packet)
+            yield packet
         scratch.clean()
         if outside is not None:
             yield outer.packet(settings, plan, outside, spans, rays, grid.lo, grid.voxel, pull, out, photo)
@@ -198,7 +206,7 @@ def _packet(degree: int, grads: np.ndarray, touched: np.ndarray, first: np.ndarr
 
 
 def reduce_task(settings: Settings, plan: RoundPlan, grid: Grid, part: int, rows: Rows, packets: Sequence[Packet],
-                empty: Empty = np.empty) -> np.ndarray:  # fmt: skip
+                empty: Empty = np.empty, final: Final = unheard) -> np.ndarray:  # fmt: skip
     """One optimiser step of a range of rows.
 
     part: number of the range, of `grid.ranges(settings.parts)`. packets: those of the range, in map order. Returns the
@@ -223,9 +231,10 @@ def reduce_task(settings: Settings, plan: RoundPlan, grid: Grid, part: int, rows
         if plan.smooth:
             smooth(old.reshape(-1), total, brick, last, grid.table, grid.shape, rows.first, grid.present, grid.places,
                    plan.smooth, lines)  # fmt: skip
+        block = new[(start - low) * size : (stop - low) * size]
         update.step(
             old[start + apart : stop + apart].reshape(-1), total, plan.rate_sigma, plan.rate_color, plan.rate_sh,
-            plan.rate_sh2, plan.damp_sigma, plan.damp_color, plan.smooth, settings.beta,
-            new[(start - low) * size : (stop - low) * size], lines,
+            plan.rate_sh2, plan.damp_sigma, plan.damp_color, plan.smooth, settings.beta, block, lines,
         )  # fmt: skip
+        final(block)
     return new.view(np.float16).reshape(-1, size)

@@ -132,6 +132,41 @@ def test_large_arrays_begin_at_a_page_of_their_file(at: int) -> None:
     assert len(codec.dumps({"small": large[:-1]}, at=at)[0]) == 32
 
 
+@pytest.mark.parametrize("sealed", [False, True])
+def test_the_hash_of_a_large_part_stands_for_it_in_the_checksum(sealed: bool) -> None:
+    large = np.random.default_rng(5).integers(0, 256, codec.LARGE + 3, np.uint8)
+    value = {"large": large, "small": large[:-4], "text": "x" * codec.LARGE}
+    packet = b"".join(codec.dumps(value, sealed=sealed))
+    assert codec.intact(packet)
+    np.testing.assert_equal(codec.loads(packet, check=True), value)
+    asked: list[int] = []
+
+    def known(part: memoryview) -> bytes:
+        asked.append(len(part))
+        return xxhash.xxh3_128_digest(part)
+
+    assert b"".join(codec.dumps(value, sealed=sealed, digest=known)) == packet
+    assert asked[1:] == [codec.LARGE + 3] and asked[0] > codec.LARGE, "of the head, and of the large array"
+    for position in {*range(0, len(packet), 997), *range(200), *range(len(packet) - 200, len(packet))}:
+        broken = bytearray(packet)
+        broken[position] ^= 16
+        assert not codec.intact(broken), position
+
+
+def test_a_file_of_sealed_and_other_packets_has_a_name() -> None:
+    sealed = [b"".join(codec.dumps([n] * n, sealed=True)) for n in (3, 50)]
+    plain = [b"".join(codec.dumps([n] * n, checksum=False)) for n in (4, 60)]
+    whole = sealed[0] + plain[0] + plain[1] + sealed[1]
+    assert codec.fingerprint(whole) == xxhash.xxh3_128_digest(sealed[0][:32] + plain[0] + plain[1] + sealed[1][:32])
+    for position in range(len(whole)):
+        broken = bytearray(whole)
+        broken[position] ^= 1
+        try:
+            assert codec.fingerprint(broken) != codec.fingerprint(whole), position
+        except codec.BadPacket:
+            continue
+
+
 def test_sealed_packets_are_named_by_their_headers() -> None:
     values = [[1, "two"], np.arange(3), {"x": 2.5}]
     sealed = [b"".join(codec.dumps(value, sealed=True)) for value in values]

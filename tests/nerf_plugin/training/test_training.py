@@ -136,6 +136,30 @@ def test_a_range_is_the_same_in_any_blocks(views, monkeypatch):
     assert end - begin > 7 and found[0] != rows[start:stop].tobytes() and found == found[:1] * 3
 
 
+def test_what_is_called_final_is_all_of_it_from_the_front_and_does_not_change(views):
+    box, grid, rows = initial(SMALL, views, BOUNDS)
+    now, old = plan(SMALL, 0, len(views)), Rows(rows, grid.first)
+    told = []
+
+    def final(part):
+        told.append((part.ctypes.data, part.nbytes, part.tobytes()))
+
+    def check(array):
+        place, whole = array.ctypes.data, b""
+        for address, size, content in told:
+            assert address == place
+            place, whole = place + size, whole + content
+        assert whole == array.tobytes()
+        told.clear()
+
+    packets, _ = map_task(SMALL, now, 0, box, grid, old, views, final=final)
+    first = next(packets)
+    check(first)
+    for packet in packets:
+        check(packet)
+    check(reduce_task(SMALL, now, grid, 0, old, [first], final=final))
+
+
 def test_inputs_stay_untouched(views):
     box, grid, rows = initial(SMALL, views, BOUNDS)
     rows.flags.writeable = False
