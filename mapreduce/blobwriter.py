@@ -20,7 +20,6 @@ import xxhash
 from .allowance import allowance
 from .pages import WRITE
 from .recycle import SMALLEST, Pool, Taken
-from .wire import codec
 
 if TYPE_CHECKING:
     from .drafts import Draft
@@ -98,6 +97,8 @@ class BlobWriter:
 
     def digest(self, part: memoryview) -> bytes:
         """The hash of an array of LARGE bytes or more that will be written (see `wire.codec.digest`)."""
+        from .wire import codec
+
         known = None if self._draft is None else self._draft.digest(part)
         return known or codec.digest(part)
 
