@@ -8,13 +8,15 @@ bytes, and every figure measured on a field in memory is true of the file.
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nerf_plugin.export.atomic import write_bytes
+from nerf_plugin.export.atomic import write_pieces
 from nerf_plugin.grid import Grid
 from nerf_plugin.harmonics import LINES, converted, degree_of, functions, lanes, width
 from nerf_plugin.kernels import march as marching
@@ -195,20 +197,20 @@ class Field:
         result[:, 4] *= grid.voxel
         return result
 
-    def to_bytes(self) -> bytes:
-        """The file's content: a function of the field alone, the same bytes everywhere."""
+    def pieces(self) -> Iterator[bytes]:
+        """The file's content, a few megabytes at a time: a function of the field alone, the same bytes everywhere."""
         plain = self.grid.to_plain()
-        values = self._rows[:, lanes(self.degree)]
-        arrays = {**{k: plain[k] for k in ("places", "present", "occupied")}, "values": values}
+        arrays = {name: plain[name] for name in ("places", "present", "occupied")} | {"values": self._rows}
         if self.shells is not None:
             arrays["shells"] = self.shells.values
-        blocks, layout, offset = [], {}, 0
-        for name in arrays:
+        kept = {"values": lanes(self.degree)}
+        layout, offset = {}, 0
+        for name, array in arrays.items():
             kind = (_ARRAYS | _OPTIONAL)[name]
-            data = np.ascontiguousarray(arrays[name], kind)
-            layout[name] = {"type": kind, "shape": list(data.shape), "offset": offset}
-            blocks.append(data.tobytes() + bytes(-data.nbytes % 64))
-            offset += len(blocks[-1])
+            shape = [len(array), len(kept[name])] if name in kept else list(array.shape)
+            layout[name] = {"type": kind, "shape": shape, "offset": offset}
+            size = math.prod(shape) * np.dtype(kind).itemsize
+            offset += size + -size % 64
         header = json.dumps(
             {
                 "lo": plain["lo"].tolist(),
@@ -223,11 +225,23 @@ class Field:
             sort_keys=True,
         ).encode()
         start = MAGIC + f"{len(header)}\n".encode() + header
-        return start + bytes(-len(start) % 64) + b"".join(blocks)
+        yield start + bytes(-len(start) % 64)
+        for name, array in arrays.items():
+            size = 0
+            for first in range(0, len(array), _PIECE):
+                piece = array[first : first + _PIECE]
+                data = np.ascontiguousarray(piece[:, kept[name]] if name in kept else piece, layout[name]["type"])
+                yield data.tobytes()
+                size += data.nbytes
+            yield bytes(-size % 64)
+
+    def to_bytes(self) -> bytes:
+        """The file's content."""
+        return b"".join(self.pieces())
 
     def save(self, path: Path | str) -> None:
         """Writes the file by atomic rename. Raises ExportError where it cannot be written."""
-        write_bytes(path, self.to_bytes())
+        write_pieces(path, self.pieces())
 
     @classmethod
     def load(cls, path: Path | str) -> Field:

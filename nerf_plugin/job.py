@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -290,19 +290,20 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, AvatarOptions, Job):
         title = self.dataset.resolve().name
         rounds = {"rounds": ctx.state["round"]} | self.traffic(ctx.state)
         report, summary = report_files(title, views, curves=curves, rounds=rounds, settings=self.told(), surface=facts)
-        sights = {"turntable.webp": turntable_bytes(turns)} if turns else {}
-        if views:
-            sights["contact-sheet.png"] = contact_sheet(views)
-        files = {
-            **sights,
-            "field.daf": self.field(ctx).to_bytes(),
-            **{f"renders/{Path(view['name']).name}.png": view["strip"] for view in views},
-            **report,
-            **pictures["files", 0],
-        }
-        for name, content in files.items():
+
+        def write(name: str, pieces: Iterable[Any]) -> None:
             with ctx.artifact(self.out / name) as file:
-                file.write(content)
+                file.writelines(pieces)
+
+        if turns:
+            write("turntable.webp", [turntable_bytes(turns)])
+        if views:
+            write("contact-sheet.png", [contact_sheet(views)])
+        write("field.daf", self.field(ctx).pieces())
+        for view in views:
+            write(f"renders/{Path(view['name']).name}.png", [view["strip"]])
+        for name, content in (report | pictures["files", 0]).items():
+            write(name, [content])
         (self.out / KEPT).unlink(missing_ok=True)
         made_of = {"faces": facts["faces"], "watertight": bool(facts["manifold"])}
         return summary["summary"] | made_of | self.traffic(ctx.state)

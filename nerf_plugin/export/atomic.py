@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,16 @@ class ExportError(OSError):
 
 def write_bytes(path: str | os.PathLike[str], *chunks: bytes | memoryview) -> Path:
     """Write `chunks` one after another to `path` by atomic rename, making its folder; returns the path."""
+    return write_pieces(path, chunks)
+
+
+def write_pieces(path: str | os.PathLike[str], pieces: Iterable[bytes | memoryview]) -> Path:
+    """As `write_bytes`, of pieces that may be made while others are written."""
     target = Path(path)
     try:
         with open_artifact(target) as file:
-            for chunk in chunks:
-                file.write(chunk)
+            for piece in pieces:
+                file.write(piece)
     except OSError as error:
         raise ExportError(
             f"cannot write {target}: {error.strerror or error}; choose a folder that is writable and has space"

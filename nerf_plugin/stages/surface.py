@@ -142,7 +142,7 @@ class SurfaceStages:
             yield index, depth_task(self.subject(ctx), view_of(plain).camera, self.avatar)
             return
         with ctx.artifact(self.out / KEPT) as file:
-            file.write(self.field(ctx).to_bytes())
+            file.writelines(self.field(ctx).pieces())
 
     @contextmanager
     def field_kept(self) -> Iterator[None]:

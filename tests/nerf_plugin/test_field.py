@@ -1,5 +1,7 @@
 """A field answers for its file: same bytes again, damage refused, density and colour where they belong."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -129,6 +131,18 @@ def test_a_degree_that_is_not_known_is_refused(field):
     swapped = field.to_bytes().replace(b'"sh_degree": 1', b'"sh_degree": 2', 1)
     with pytest.raises(FieldError, match="damaged"):
         Field.from_bytes(swapped)
+
+
+def test_saving_takes_little_memory(tmp_path):
+    field = ball(170)
+    tracemalloc.start()
+    try:
+        field.save(tmp_path / "ball.field")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    data = (tmp_path / "ball.field").read_bytes()
+    assert data == field.to_bytes() and peak < len(data) / 2
 
 
 def test_damage_is_refused(field):
