@@ -12,9 +12,9 @@ copy; anything else is written as ever. So where an array lies is a guess that c
 
 The guess is right for a task that yields its arrays in the order of their partitions, one in each value, whole or from
 the front. Such an array's hash can be computed as it is filled (`Context.final`), since it stands for the array in its
-packet's checksum. Only in the memory file system: elsewhere a mapping is no faster than a copy. A file that is too short is
-made longer by writing zeros before an array of it is handed out, since a full file system could tell a mapping of it
-by nothing but a signal."""
+packet's checksum. Only in the memory file system: elsewhere a mapping is no faster than a copy. A file that is too
+short is made longer by writing zeros before an array of it is handed out, since a full file system could tell a mapping
+of it by nothing but a signal."""
 
 from __future__ import annotations
 
