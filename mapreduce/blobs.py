@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from .blobwriter import BlobWriter, Buffer
 from .errors import DafError
-from .pages import LARGE, mapped
+from .pages import mapped
 from .recycle import SMALLEST, Pool
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ class BlobStore:
     def __init__(self, root: Path):
         self.root = root
         self.pool = Pool(root)
-        self.private = (root / LARGE).exists()
-        """Whether it lies in a memory file system that a local engine made for its own processes (see
-        working/memfs.py). What they wrote there no stranger can change, nor they themselves once it has its name."""
+        self.private = self.pool.large
+        """Whether it is the memory file system that a local engine made for its own processes. What they wrote there no
+        stranger can change, nor they themselves once it has its name."""
         self._text = str(root)
 
     def unit(self, job: int, stage: int, kind: int) -> Path:

@@ -83,7 +83,8 @@ class Pool:
         self._text = str(self.folder)
         self._limit = limit
         self._usable: bool | None = None
-        self._large = (root / LARGE).exists()
+        self.large = (root / LARGE).exists()
+        """Whether the store is the root of a file system that makes large pages by itself (see working/memfs.py)."""
         self._widener = Widener()
         self._known: list[_Kept] = []
         """What was there when we last looked, by size: looking again for each blob costs more than taking."""
@@ -151,7 +152,7 @@ class Pool:
 
     def new(self, size: int, path: str) -> Taken | None:
         """A new file at `path` with huge pages for about `size` bytes; None when there is no such thing here."""
-        if not HUGE or size < HUGE or self._large or not self.usable:
+        if not HUGE or size < HUGE or self.large or not self.usable:
             return None
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         pages = self._widener.widen(fd, size)

@@ -198,18 +198,18 @@ print("changed")
         assert done.stdout == "[0, 1, 2, 3] [0, 1, 2, 3]\n" and done.returncode == -signal.SIGSEGV, done.stderr
 
 
-class Passes:
-    """The sizes of what is hashed as a whole, after the task or by a reader, from now on."""
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Sizes of what is hashed as a whole, after the task or by a reader, from now on."""
+    sizes: list[int] = []
+    digest = codec.digest
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch):
-        self.whole: list[int] = []
-        digest = codec.digest
+    def counted(part: Any) -> bytes:
+        sizes.append(len(part))
+        return digest(part)
 
-        def counted(part: Any) -> bytes:
-            self.whole.append(len(part))
-            return digest(part)
-
-        monkeypatch.setattr(codec, "digest", counted)
+    monkeypatch.setattr(codec, "digest", counted)
+    return sizes
 
 
 def told(steps: Sequence[slice], parts: int = 4) -> Callable[[Any], Iterator[Any]]:
@@ -242,16 +242,14 @@ SEVERAL = {
 
 @pytest.mark.parametrize("parts", [4, 1])
 @pytest.mark.parametrize("steps", [*ONE_PASS, *SEVERAL])
-def test_what_is_final_is_hashed_once_and_the_hash_is_the_same(
-    shm: Path, monkeypatch: pytest.MonkeyPatch, steps: str, parts: int
-):
+def test_what_is_final_is_hashed_once_and_the_hash_is_the_same(shm: Path, hashed: list[int], steps: str, parts: int):
     expected, _ = made(env(shm / "twin"), told((), parts), reduces=parts)
-    passes = Passes(monkeypatch)
+    hashed.clear()
     digest, values = made(env(shm / "place"), told((ONE_PASS | SEVERAL)[steps], parts), reduces=parts)
     assert digest == expected
     assert [len(array) for some in values for _, array in some] == parts * [END]
     read = 2 * parts  # one by one, and as a whole
-    assert len(passes.whole) - read == (0 if steps in ONE_PASS else parts)
+    assert len(hashed) - read == (0 if steps in ONE_PASS else parts)
 
 
 def test_final_is_no_matter_where_nothing_is_made_in_place(tmp_path: Path):

@@ -5,9 +5,9 @@ run in turns, and each round counts as it went in the better turn. `ceiling` is 
 ever waited: twice the kernels' CPU time with one worker by that with two, which share caches and memory.
 
 Overhead is measured with one worker, where nothing waits for anything: the part of the rounds' wall time that is not
-spent in the kernels' two functions (map_task, reduce_task). It holds planning, messages, the durable store, decoding,
-mapping and checking rows, and hashing every output. `overhead_last` is that of the last level, where most of the time
-goes.
+spent in the kernels' two functions (map_task, reduce_task), less what these ask of the engine. It holds planning,
+messages, the durable store, decoding, mapping rows, memory for every output, and hashing it. `overhead_last` is that of
+the last level, where most of the time goes.
 
 Bytes of a round are those of gradient packets and rows. In a dense exchange every map task sends a float32 for every
 value (13, with harmonics of degree 2: 28) of each voxel of the level's box, and gets as many back; `live` compares with

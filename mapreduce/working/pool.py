@@ -251,7 +251,8 @@ class Pool:
         if failed:
             self._failed_starts += 1
             if self._failed_starts >= STARTS:
-                raise DafError(f"the task process cannot start: {error.message}\n{error.log}")
+                what = "ends before it begins a task" if slot.loaded else "cannot start"
+                raise DafError(f"the task process {what}: {error.message}\n{error.log}")
         if slot.doomed != "abort" and reading is not None:
             log.warning("slot process %d ended: %s", slot.pid, error.message)
         self._start()

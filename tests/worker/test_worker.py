@@ -69,7 +69,7 @@ def test_a_worker_whose_processes_die_before_they_begin_gives_up(coordinator, tm
             _, said = process.communicate(timeout=30)
         finally:
             process.kill()
-    assert process.returncode == 1 and "exit code 7" in said, said
+    assert process.returncode == 1 and "before it begins a task" in said and "exit code 7" in said, said
 
 
 @pytest.mark.parametrize("slots", [1, 2])
