@@ -216,7 +216,7 @@ def smooth(grid: Any, rows: np.ndarray, grads: np.ndarray, strength: float) -> n
 
 
 def pack(row: np.ndarray) -> list[int]:
-    """The int8 of one row of gradients (L,), as `kernels.update` describes them."""
+    """The record of one row of gradients (L,), L + 2 int8, as `kernels.update` describes it."""
     packed = [0] * len(row)
     for lanes, where in (([0], 4), (COLORS, 8), (MORE, 28))[: 2 if len(row) == 16 else 3]:
         peak = max(abs(float(row[lane])) for lane in lanes)
@@ -224,25 +224,29 @@ def pack(row: np.ndarray) -> list[int]:
         for lane in lanes:
             packed[lane] = int(np.clip(np.rint(float(row[lane]) * 2.0 ** (6 - exponent)), -127, 127))
         packed[where] = exponent
-    fraction, exponent = np.frexp(float(row[4]))
-    if row[4] < 2.0**-14:
-        code = int(np.floor(float(row[4]) * 2.0**17 + 0.5))
-    else:
-        code = (int(exponent) + 14) * 8 + int(np.floor((2 * fraction - 1) * 8 + 0.5))
-    packed[12] = min(247, code) - 128
-    return packed
+    packed[12] = short_code(row[4]) - 128
+    return [*packed, max(1, short_code(row[8])) - 128, short_code(row[12] * 256) - 128]
 
 
 def unpack(packed: np.ndarray) -> np.ndarray:
-    """(L,) float64: the gradients that as many int8 stand for."""
-    row = np.zeros(len(packed))
+    """(L,) float64: the gradients that a record stands for."""
+    row = np.zeros(len(packed) - 2)
     row[0] = float(packed[0]) * 2.0 ** (int(packed[4]) - 6)
     for lane in COLORS:
         row[lane] = float(packed[lane]) * 2.0 ** (int(packed[8]) - 6)
-    if len(packed) == 32:
+    if len(row) == 32:
         row[MORE] = packed[MORE] * 2.0 ** (int(packed[28]) - 6)
-    row[4] = short_float(int(packed[12]) + 128)
+    row[4], row[8], row[12] = (short_float(int(packed[i]) + 128) for i in (12, -2, -1))
+    row[12] /= 256
     return row
+
+
+def short_code(x: float) -> int:
+    """The eight bits of `kernels.update.short_float`."""
+    fraction, exponent = np.frexp(float(x))
+    if x < 2.0**-14:
+        return int(np.floor(float(x) * 2.0**17 + 0.5))
+    return min(247, (int(exponent) + 14) * 8 + int(np.floor((2 * fraction - 1) * 8 + 0.5)))
 
 
 def short_float(code: int) -> float:
@@ -254,15 +258,12 @@ def merge(grid: Any, brick: int, count: int, packets: list[dict[str, np.ndarray]
     """(count, size) float32 sum of the packets, in their order, of the range of bricks that begins with `brick`."""
     total = np.zeros((count, size), np.float32)
     for packet in packets:
-        rows = iter(packet["packed"].reshape(-1, size))
-        beside = iter(packet["beside"].tolist())
-        for offset, word in enumerate(packet["touched"].tolist()):
+        records = iter(packet["records"].reshape(-1, size + 2))
+        for offset, word in enumerate(packet["words"].tolist()):
             base = int(grid.first[brick + offset]) - int(grid.first[brick])
             for bit in range(64):
                 if word >> bit & 1:
-                    row = unpack(next(rows))
-                    row[8], row[12] = short_float(next(beside)), short_float(next(beside)) / 256
-                    total[base + bit] += row.astype(np.float32)
+                    total[base + bit] += unpack(next(records)).astype(np.float32)
     return total
 
 

@@ -1,17 +1,17 @@
 """From gradients to new parameters: packing, merging in a fixed order, and the optimiser's step.
 
 A map task adds gradients up in a dense private array. What leaves it is packed, brick by brick: a word of 64 bits that
-says which of the brick's rows were touched, and 16 bytes for each of those:
+says which of the brick's rows were touched, and a record of 18 bytes for each of those:
 
-    [density r g b] [e r g b] [f r g b] [w r g b]
+    [density r g b] [e r g b] [f r g b] [w r g b] [t h]
 
 Lanes are where they are in a row. Density is the whole number times 2^(e - 6), colours theirs times 2^(f - 6), with the
 exponents of the row's largest, so that a number has seven bits (error at most 2^-8 of the largest, far below the noise
-of a ray batch); w is the rendering weight as a float of eight bits, five of exponent and three of fraction. Two bytes
-more a row follow behind all of them: the trilinear weight as such a float (never 0, for the row was touched), and the
-curvature times `CURVE_UNIT`. Little more than a quarter of the bytes that float32 would take, and no row numbers.
-Rows with harmonics of degree 2 have 16 bytes more each, behind their first 16: the gradients of their second line where
-they are in it, scaled by the largest of these, whose exponent is in the last of the 16.
+of a ray batch); w is the rendering weight as a float of eight bits, five of exponent and three of fraction, t such a
+float of the trilinear weight (never 0, for the row was touched), and h one of the curvature times `CURVE_UNIT`. Little
+more than a quarter of the bytes that float32 would take, and no row numbers.
+Records of rows with harmonics of degree 2 have 16 bytes more, before t: the gradients of their second line where they
+are in it, scaled by the largest of these, whose exponent is in the fourth last of the 16.
 Reducers add the packets in map order, in float32: the order is fixed by the job, so the bits do not depend on who
 computed what when.
 
@@ -64,10 +64,14 @@ from nerf_plugin.kernels.simd import (
     vsub,
 )
 
+BESIDE = 2
+"""Bytes of a record beside one for each lane of its row."""
 CURVE_UNIT = 256.0
 """What a curvature is multiplied by before it becomes a float of eight bits, which would lose small ones."""
 TINIEST = -100
 """Least exponent of a packed gradient."""
+LONG = np.array([n * 2.0**-17 if n < 8 else (1 + n % 8 / 8) * 2.0 ** (n // 8 - 15) for n in range(256)], np.float32)
+"""What each eight bits of `short_float` stand for."""
 AHEAD = 48
 """Rows that `pack` asks for before it needs them: there are gaps between those that were touched."""
 
@@ -93,31 +97,24 @@ def count_touched(touched, start, stop):
 
 @kernel
 def short_float(x):
-    """The eight bits of a rendering weight: five of exponent (bias 15), three of fraction; nearest, ties upwards."""
+    """The eight bits of a float that is not negative: five of exponent (bias 15), three of fraction; nearest, ties
+    upwards."""
     if x < np.float32(2.0**-14):
         return np.int64(x * np.float32(2.0**17) + np.float32(0.5))
     return min(((bits(x) + (1 << 19)) >> 20) - ((127 - 15) << 3), 247)
 
 
 @kernel
-def long_float(code):
-    """The float32 that eight bits of `short_float` stand for."""
-    if code < 8:
-        return np.float32(code) * np.float32(2.0**-17)
-    return power((code >> 3) - 15) * (np.float32(1.0) + np.float32(code & 7) * np.float32(0.125))
-
-
-@kernel
-def pack(grads, touched, first, start, stop, words, packed, beside, lines):
+def pack(grads, touched, first, start, stop, words, records, lines):
     """Moves the rows of bricks start..stop that have a gradient (a positive lane 8: trilinear weight) out of `grads`
     (N*L,) float32, leaving zeros there and in `touched`, (B,) uint64, whose bits say where to look.
 
-    words: (stop - start,) uint64, which rows of each brick are packed. packed: (n*L,) int8, n as `count_touched` says.
-    beside: (n*2,) uint8, lanes 8 and 12 of each. lines, L: as for `kernels.march`. Returns how many rows are packed.
+    words: (stop - start,) uint64, which rows of each brick are packed. records: (n*(L+BESIDE),) int8, n as
+    `count_touched` says. lines, L: as for `kernels.march`. Returns how many rows are packed.
     """
     colors, density, zero = vload(COLORS, 0), vload(DENSITY, 0), vset(np.float32(0.0))
     width, wide = 16 * len(lines), len(lines) == 2
-    n = 0
+    n, p = 0, 0
     for b in range(start, stop):
         word, kept = touched[b], np.uint64(0)
         base = np.int64(first[b])
@@ -135,54 +132,53 @@ def pack(grads, touched, first, start, stop, words, packed, beside, lines):
             e = max(TINIEST, (bits(abs(grads[o])) >> 23) - 127)
             c = max(TINIEST, (vpeak(vmul(row, colors)) >> 23) - 127)
             weight = short_float(grads[o + 4])
-            p = n * width
-            bstore(packed, p, vmul(row, vfmas(density, power(6 - e), vmul(colors, vset(power(6 - c))))))
-            packed[p + 4] = e
-            packed[p + 8] = c
-            packed[p + 12] = weight - 128
+            once, curve = max(1, short_float(grads[o + 8])), short_float(grads[o + 12] * np.float32(CURVE_UNIT))
+            bstore(records, p, vmul(row, vfmas(density, power(6 - e), vmul(colors, vset(power(6 - c))))))
+            records[p + 4] = e
+            records[p + 8] = c
+            records[p + 12] = weight - 128
             if wide:
                 row = vload(grads, o + 16)
                 e = max(TINIEST, (vpeak(row) >> 23) - 127)
-                bstore(packed, p + 16, vmul(row, vset(power(6 - e))))
-                packed[p + 28] = e
+                bstore(records, p + 16, vmul(row, vset(power(6 - e))))
+                records[p + 28] = e
                 vstore(grads, o + 16, zero)
-            beside[2 * n] = max(1, short_float(grads[o + 8]))
-            beside[2 * n + 1] = short_float(grads[o + 12] * np.float32(CURVE_UNIT))
+            records[p + width] = once - 128
+            records[p + width + 1] = curve - 128
             vstore(grads, o, zero)
             n += 1
+            p += width + BESIDE
         touched[b] = 0
         words[b - start] = kept
     return n
 
 
 @kernel
-def merge(total, first, start, words, packed, beside, lines):
+def merge(total, first, start, words, records, lines):
     """Adds the rows of the next len(words) bricks of a packet to `total` (M*L,) float32, whose first row is that of
-    brick `start`. packed and beside may go on. lines, L: as for `kernels.march`. Returns how many rows there were."""
-    weights = np.empty(256, np.float32)
-    for code in range(256):
-        weights[code] = long_float(code)
+    brick `start`. records may go on. lines, L: as for `kernels.march`. Returns how many rows there were."""
     colors, density = vload(COLORS, 0), vload(DENSITY, 0)
     weigh, once, curve = vload(WEIGHT, 0), vload(ONCE, 0), vmul(vload(CURVE, 0), vset(np.float32(1 / CURVE_UNIT)))
     width, wide = 16 * len(lines), len(lines) == 2
     second = vload(SECOND, 0)
-    n = 0
+    n, p = 0, 0
     for w in range(len(words)):
         word = words[w]
         base = np.int64(first[start + w]) - np.int64(first[start])
         while word != np.uint64(0):
-            o, p = (base + lowest(word)) * width, n * width
+            o = (base + lowest(word)) * width
             word &= word - np.uint64(1)
-            e, c = np.int64(packed[p + 4]), np.int64(packed[p + 8])
+            e, c = np.int64(records[p + 4]), np.int64(records[p + 8])
             scale = vfmas(density, power(e - 6), vmul(colors, vset(power(c - 6))))
-            sum = vfmas(weigh, weights[np.int64(packed[p + 12]) + 128], vload(total, o))
-            sum = vfmas(once, weights[beside[2 * n]], sum)
-            sum = vfmas(curve, weights[beside[2 * n + 1]], sum)
-            vstore(total, o, vfma(bload(packed, p), scale, sum))
+            sum = vfmas(weigh, LONG[np.int64(records[p + 12]) + 128], vload(total, o))
+            sum = vfmas(once, LONG[np.int64(records[p + width]) + 128], sum)
+            sum = vfmas(curve, LONG[np.int64(records[p + width + 1]) + 128], sum)
+            vstore(total, o, vfma(bload(records, p), scale, sum))
             if wide:
-                scale = vmul(second, vset(power(np.int64(packed[p + 28]) - 6)))
-                vstore(total, o + 16, vfma(bload(packed, p + 16), scale, vload(total, o + 16)))
+                scale = vmul(second, vset(power(np.int64(records[p + 28]) - 6)))
+                vstore(total, o + 16, vfma(bload(records, p + 16), scale, vload(total, o + 16)))
             n += 1
+            p += width + BESIDE
     return n
 
 

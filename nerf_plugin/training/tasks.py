@@ -32,15 +32,13 @@ from nerf_plugin.training.views import draw, rung_camera
 PART_ROWS = 65536
 """A range has no fewer rows, unless there are no more: a reduce task costs the engine as much as 40,000 rows do."""
 
-BLOCK = 256
-"""Bricks whose gradients are merged, smoothed and used up before the next ones' are: half a megabyte, which stays in a
-core's own cache."""
+BLOCK = 64
+"""Bricks whose gradients are merged, smoothed and used up before the next ones' are: what they and the new rows take, a
+megabyte at most, stays in a core's own cache until it is hashed."""
 
-BESIDE = 2
-"""Bytes of a row in a packet, beside one for each of its numbers."""
 Packet = np.ndarray
-"""Gradients of one range of bricks, (bytes,) uint8: a word of 8 bytes a brick, then for each of the n rows that the
-words name as many bytes as it has numbers, then 2 more for each (see `parted`)."""
+"""Gradients of one range of bricks, (bytes,) uint8: a word of 8 bytes for each brick, which says which of its rows were
+touched, then a record for each of these (see `kernels.update`)."""
 Empty = Callable[[int, Any], np.ndarray]
 """Memory for an array that a task hands on: `numpy.empty`, or what an engine has that saves a copy."""
 Final = Callable[[np.ndarray], None]
@@ -68,12 +66,9 @@ class Rows:
         return cls(values, first)
 
 
-def parted(packet: Packet, bricks: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A packet of so many bricks as `kernels.update` takes it: words (bricks,) uint64, packed (n*size,) int8, beside
-    (n*2,) uint8."""
-    rest = packet[8 * bricks :]
-    end = len(rest) // (size + BESIDE) * size
-    return packet[: 8 * bricks].view(np.uint64), rest[:end].view(np.int8), rest[end:]
+def parted(packet: Packet, bricks: int) -> tuple[np.ndarray, np.ndarray]:
+    """A packet of so many bricks as `kernels.update` takes it: words (bricks,) uint64, records (bytes,) int8."""
+    return packet[: 8 * bricks].view(np.uint64), packet[8 * bricks :].view(np.int8)
 
 
 class Scratch:
@@ -195,14 +190,11 @@ def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, gr
 def _packet(degree: int, grads: np.ndarray, touched: np.ndarray, first: np.ndarray, start: int, stop: int, empty: Empty
             ) -> Packet:  # fmt: skip
     """The packet of bricks start..stop."""
-    most, words, size = update.count_touched(touched, start, stop), 8 * (stop - start), width(degree)
-    packet, beside = empty(words + most * (size + BESIDE), np.uint8), np.empty(BESIDE * most, np.uint8)
-    packed = packet[words : words + size * most].view(np.int8)
-    head = packet[:words].view(np.uint64)
-    n = update.pack(grads, touched, first, start, stop, head, packed, beside, LINES[degree])
-    end = words + size * n
-    packet[end : end + BESIDE * n] = beside[: BESIDE * n]
-    return packet[: end + BESIDE * n]
+    record = width(degree) + update.BESIDE
+    packet = empty(8 * (stop - start) + record * update.count_touched(touched, start, stop), np.uint8)
+    words, records = parted(packet, stop - start)
+    n = update.pack(grads, touched, first, start, stop, words, records, LINES[degree])
+    return packet[: words.nbytes + record * n]
 
 
 def reduce_task(settings: Settings, plan: RoundPlan, grid: Grid, part: int, rows: Rows, packets: Sequence[Packet],
@@ -217,17 +209,15 @@ def reduce_task(settings: Settings, plan: RoundPlan, grid: Grid, part: int, rows
     old, new = rows.values.view(np.uint16), empty((high - low) * size, np.uint16)
     sums = np.zeros(min(BLOCK, end - begin) * 64 * size, np.float32)
     apart = int(rows.first[begin]) - low if end > begin else 0
-    inputs = [parted(packet, end - begin, size) for packet in packets]
+    inputs = [parted(packet, end - begin) for packet in packets]
     done = [0] * len(packets)
     for brick in range(begin, end, BLOCK):
         last = min(brick + BLOCK, end)
         start, stop = int(grid.first[brick]), int(grid.first[last]) if last < len(grid.first) else grid.rows
         total = sums[: (stop - start) * size]
-        for i, (words, packed, beside) in enumerate(inputs):
-            done[i] += update.merge(
-                total, grid.first, brick, words[brick - begin : last - begin], packed[size * done[i] :],
-                beside[BESIDE * done[i] :], lines,
-            )  # fmt: skip
+        for i, (words, records) in enumerate(inputs):
+            rest = records[(size + update.BESIDE) * done[i] :]
+            done[i] += update.merge(total, grid.first, brick, words[brick - begin : last - begin], rest, lines)
         if plan.smooth:
             smooth(old.reshape(-1), total, brick, last, grid.table, grid.shape, rows.first, grid.present, grid.places,
                    plan.smooth, lines)  # fmt: skip

@@ -253,15 +253,13 @@ def everything(grid):
 def packet_of(grads, grid, start, stop, touched=None, size=16):
     touched = everything(grid) if touched is None else touched
     words = np.empty(stop - start, np.uint64)
-    most = update.count_touched(touched, start, stop)
-    packed, beside = np.empty(most * size, np.int8), np.empty(most * 2, np.uint8)
-    n = update.pack(grads, touched, grid.first, start, stop, words, packed, beside, LINES[size // 16])
-    return {"touched": words, "packed": packed[: n * size], "beside": beside[: n * 2]}
+    records = np.empty(update.count_touched(touched, start, stop) * (size + 2), np.int8)
+    n = update.pack(grads, touched, grid.first, start, stop, words, records, LINES[size // 16])
+    return {"words": words, "records": records[: n * (size + 2)]}
 
 
 def merge(total, grid, start, packet, size=16):
-    lines = LINES[size // 16]
-    update.merge(total, grid.first, start, packet["touched"], packet["packed"], packet["beside"], lines)
+    update.merge(total, grid.first, start, packet["words"], packet["records"], LINES[size // 16])
 
 
 def random_grads(rng, grid, size=16):
@@ -284,7 +282,8 @@ def test_pack_and_merge_agree_with_their_twins(rng, degree):
         assert not flat.reshape(-1, size)[low:high].any() and not touched[start:stop].any() and touched[:start].all()
         assert (flat.reshape(-1, size)[high:] == grads[high:]).all()
         expected = grads[low:high][grads[low:high, 8] > 0]
-        np.testing.assert_array_equal(packet["packed"].reshape(-1, size), [reference.pack(row) for row in expected])
+        found = packet["records"].reshape(-1, size + 2)
+        np.testing.assert_array_equal(found, [reference.pack(row) for row in expected])
         packets.append(packet)
     total = np.zeros((high - low) * size, np.float32)
     for packet in packets:
@@ -316,9 +315,9 @@ def test_packed_gradients_are_near_and_where_they_were(rng, degree):
 def test_packing_has_no_overflow(scale):
     grads, one = np.full(32, scale, np.float32), np.ones(1, np.uint64)
     grads[8], grads[28] = 1, 0
-    packed, beside, total = np.empty(32, np.int8), np.empty(2, np.uint8), np.zeros(32, np.float32)
-    assert update.pack(grads, one.copy(), np.zeros(1, np.int32), 0, 1, one.copy(), packed, beside, LINES[2]) == 1
-    update.merge(total, np.zeros(1, np.int32), 0, one, packed, beside, LINES[2])
+    records, total = np.empty(34, np.int8), np.zeros(32, np.float32)
+    assert update.pack(grads, one.copy(), np.zeros(1, np.int32), 0, 1, one.copy(), records, LINES[2]) == 1
+    update.merge(total, np.zeros(1, np.int32), 0, one, records, LINES[2])
     np.testing.assert_allclose(total[reference.COLORS + reference.MORE], scale if scale > 1e-28 else 0.0, rtol=2**-6)
     assert np.isfinite(total).all()
 
