@@ -227,6 +227,7 @@ CASES = {
                 "ceiling": Figure("x, if nothing ever waited", "more"),
                 "overhead": Figure("% of all rounds", "less"),
                 "overhead_last": Figure("% of the last level's rounds", "less"),
+                "python": Figure("% of them that the job's Python takes beside its kernels", "less"),
                 "round": Figure("ms", "less"),
                 "megabytes": Figure("MB a round", "less"),
                 "dense": Figure("x less than a dense exchange", "more"),

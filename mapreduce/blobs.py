@@ -60,24 +60,28 @@ class BlobStore:
 
     def unit(self, job: int, stage: int, kind: int) -> Path:
         """The folder of one unit."""
-        return self.root / str(job) / str(stage) / str(int(kind))
+        return Path(self._folder(job, stage, kind))
+
+    def _folder(self, job: int, stage: int, kind: int) -> str:
+        """The same as text: each task and each segment that it reads asks for one."""
+        return f"{self._text}/{job}/{stage}/{int(kind)}"
 
     def path(self, job: int, stage: int, kind: int, digest: bytes) -> Path:
         return self.unit(job, stage, kind) / digest.hex()
 
     def name(self, job: int, ref: Ref) -> str:
-        """The path of a blob, as text: each segment that a task reads asks for one."""
-        return f"{self._text}/{job}/{ref.stage}/{int(ref.kind)}/{ref.hash.hex()}"
+        """The path of a blob, as text."""
+        return f"{self._folder(job, ref.stage, ref.kind)}/{ref.hash.hex()}"
 
     def writer(self, job: int, stage: int, kind: int, size: int = 0, draft: Draft | None = None) -> BlobWriter:
         """A writer of a blob of about `size` bytes; 0: unknown. What lies in `draft` already need not be copied."""
-        return BlobWriter(self.unit(job, stage, kind), self.pool, size, draft)
+        return BlobWriter(self._folder(job, stage, kind), self.pool, size, draft)
 
     def draft(self, job: int, stage: int, kind: int, expected: int) -> Draft:
         """The file of an output in the making, of about `expected` bytes."""
         from .drafts import Draft
 
-        return Draft(self.unit(job, stage, kind), self.pool, expected)
+        return Draft(self._folder(job, stage, kind), self.pool, expected)
 
     def put(
         self, job: int, stage: int, kind: int, parts: Iterable[Buffer], digest: bytes | None = None

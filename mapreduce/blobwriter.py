@@ -37,12 +37,12 @@ def temporary(directory: str) -> str:
     return f"{directory}/{os.getpid()}-{threading.get_ident():x}-{next(_numbers)}.tmp"
 
 
-def opened(directory: Path, path: str, pool: Pool | None, size: int) -> Taken:
+def opened(directory: str, path: str, pool: Pool | None, size: int) -> Taken:
     """A file at `path`, in `directory`, for about `size` bytes: a recycled one, or a new one."""
     try:
         return _opened(path, pool, size)
     except FileNotFoundError:  # the unit's first blob
-        directory.mkdir(parents=True, exist_ok=True)
+        os.makedirs(directory, exist_ok=True)
         return _opened(path, pool, size)
 
 
@@ -59,8 +59,7 @@ class BlobWriter:
     file becomes the blob.
     """
 
-    def __init__(self, directory: Path, pool: Pool | None = None, size: int = 0, draft: Draft | None = None):
-        self._folder = directory
+    def __init__(self, directory: Path | str, pool: Pool | None = None, size: int = 0, draft: Draft | None = None):
         self._directory = str(directory)
         self._pool = pool
         self._expected = size
@@ -78,7 +77,7 @@ class BlobWriter:
 
     def _open(self) -> None:
         self._temporary = temporary(self._directory)
-        self._fd, self._held, self._pages = opened(self._folder, self._temporary, self._pool, self._expected)
+        self._fd, self._held, self._pages = opened(self._directory, self._temporary, self._pool, self._expected)
 
     def write(self, parts: Iterable[Buffer], *, sealed: bool = False, hashed: bool = True) -> int:
         """Append the parts; returns the number of bytes written. `sealed`: of the parts, the first is all that counts

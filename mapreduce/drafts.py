@@ -14,7 +14,7 @@ The guess is right for a task that yields its arrays in the order of their parti
 the front. Such an array's hash can be computed as it is filled (`Context.final`), since it stands for the array in its
 packet's checksum. Only in the memory file system: elsewhere a mapping is no faster than a copy. A file that is too
 short is made longer by writing zeros before an array of it is handed out, since a full file system could tell a mapping
-of it by nothing but a signal."""
+of it by nothing but a signal; the mapping itself reaches further from the start, so that one is enough as a rule."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xxhash
 
 from .blobwriter import opened, temporary
-from .pages import WRITE, mapped, protect
+from .pages import WRITE, address, mapped, protect
 from .recycle import Pool
 from .wire.codec import ALIGN, LARGE, PAGE
 
 _ZEROS = bytes(WRITE)
+_MORE = 8
+"""A mapping is longer than what is expected by this part of it."""
 
 
 def _arrays(value: Any) -> Iterator[np.ndarray]:
@@ -65,13 +66,15 @@ class Draft:
     """The file of an output in the making, below the folder of its unit. `expected`: about how many bytes it will
     have."""
 
-    def __init__(self, directory: Path, pool: Pool, expected: int):
-        self._path = temporary(str(directory))
+    def __init__(self, directory: str, pool: Pool, expected: int):
+        self._path = temporary(directory)
         self._fd, self._held, _ = opened(directory, self._path, pool, expected)
         self._ours = True
         self._given: list[_Given] = []
-        self._mappings = [memoryview(b"")]
-        """The file, mapped; anew, and more of it, when it has become longer."""
+        self._mappings: list[memoryview] = []
+        """The file, mapped; anew when more is needed than was expected."""
+        self._mapped = self._address = 0
+        """Bytes of the last mapping, and where it begins."""
         self._expected = expected
         self.wanted = 0
         """Where the arrays end that were given out, in whole pages of the file."""
@@ -88,17 +91,17 @@ class Draft:
             return None
         self.wanted = max(self.wanted, end)
         array = np.frombuffer(self._mappings[-1], dtype, math.prod(shape), start).reshape(shape)
-        self._given.append(_Given(array, array.ctypes.data, start, start + size))
+        self._given.append(_Given(array, self._address + start, start, start + size))
         return array
 
     def _reach(self, stop: int) -> None:
         """Have the bytes of the file up to `stop`, mapped. Raises OSError."""
-        if stop <= len(self._mappings[-1]):
-            return
-        end = max(stop, self._held, self._expected)
-        while self._held < end:
-            self._held += os.pwrite(self._fd, _ZEROS[: min(WRITE - self._held % WRITE, end - self._held)], self._held)
-        self._mappings.append(mapped(self._fd, 0, end, write=True))
+        while self._held < stop:
+            self._held += os.pwrite(self._fd, _ZEROS[: WRITE - self._held % WRITE], self._held)
+        if stop > self._mapped:
+            self._mapped = max(stop, self._expected + self._expected // _MORE)
+            self._mappings.append(mapped(self._fd, 0, self._mapped, write=True))
+            self._address = address(self._mappings[-1])
 
     def taken(self, value: Any) -> None:
         """The task has yielded `value`. Of the array that was given out last, what is not in it will not come; other
@@ -159,7 +162,7 @@ class Draft:
         ValueError, or by another view SIGSEGV. Returns how many bytes the file has."""
         for given in self._given:
             given.array.flags.writeable = False
-        for mapping in self._mappings[1:]:
+        for mapping in self._mappings:
             protect(mapping, self._fd)
         return self._held
 

@@ -66,15 +66,16 @@ HUGE = _huge()
 
 def mapped(fd: int, offset: int, size: int, *, write: bool = False) -> memoryview:
     """Bytes [offset, offset + size) of a file, mapped (shared) so that its huge pages are used as such. `size` is at
-    least 1. Raises OSError."""
+    least 1. To `write` is for Linux only; such a mapping may reach beyond the file, where touching it is SIGBUS until
+    the file has become longer. Raises OSError."""
     start = offset - offset % mmap.ALLOCATIONGRANULARITY
-    if size < HUGE or not HUGE:
-        access = mmap.ACCESS_WRITE if write else mmap.ACCESS_READ
-        return memoryview(mmap.mmap(fd, offset - start + size, access=access, offset=start))[offset - start :]
+    if not write and size < (HUGE or sys.maxsize):
+        return memoryview(mmap.mmap(fd, offset - start + size, access=mmap.ACCESS_READ, offset=start))[offset - start :]
+    grain = HUGE or mmap.ALLOCATIONGRANULARITY
     length = offset - start + size
-    room = length + HUGE
+    room = length + grain
     reserved = _map(None, room, _NOTHING, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE, -1, 0)
-    address = reserved + (start - reserved) % HUGE
+    address = reserved + (start - reserved) % grain
     protection = mmap.PROT_READ | (mmap.PROT_WRITE if write else 0)
     try:
         _map(address, length, protection, mmap.MAP_SHARED | _FIXED, fd, start)
@@ -94,14 +95,18 @@ def _view(block: ctypes.Array[ctypes.c_char], reserved: int, room: int, *, reado
     return memoryview(block).cast("B")
 
 
+def address(mapping: memoryview) -> int:
+    """Where a writable mapping begins."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(mapping))
+
+
 def protect(mapping: memoryview, fd: int) -> None:
     """Nobody in this process writes to these bytes any more, by whatever view: that would end it with SIGSEGV.
     `mapping` is what `mapped` made of the file from its start on. Raises OSError.
 
     Mapped anew: this drops the page tables, which their end would do anyway; mprotect(2) would go through them first.
     """
-    address = ctypes.addressof(ctypes.c_char.from_buffer(mapping))
-    _map(address, len(mapping), mmap.PROT_READ, mmap.MAP_SHARED | _FIXED, fd, 0)
+    _map(address(mapping), len(mapping), mmap.PROT_READ, mmap.MAP_SHARED | _FIXED, fd, 0)
 
 
 class Span:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from mapreduce import let_go
@@ -25,19 +26,26 @@ def trim() -> bool:
 
 
 def let_go_of(value: Any) -> None:
-    """Pages of the arrays in (nested) dicts and lists, where those are views of mapped files; they come back when they
-    are read again."""
+    """Pages of the arrays in (nested) dicts and lists, where those are views of mapped files, and what lies between
+    those of one file; they come back when they are read again."""
+    spans: dict[int, tuple[Any, int, int]] = {}
+    for array in _arrays(value):
+        if array.flags.c_contiguous:
+            whose, begin = owner(array), array.ctypes.data
+            _, first, last = spans.get(id(whose), (whose, begin, begin))
+            spans[id(whose)] = whose, min(first, begin), max(last, begin + array.nbytes)
+    for whose, first, last in spans.values():
+        let_go(first, last - first, whose)
+
+
+def _arrays(value: Any) -> Iterator[np.ndarray]:
     import numpy as np
 
     if isinstance(value, np.ndarray):
-        if value.flags.c_contiguous:
-            let_go(value.ctypes.data, value.nbytes, owner(value))
-    elif isinstance(value, dict):
-        for item in value.values():
-            let_go_of(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            let_go_of(item)
+        yield value
+    elif isinstance(value, (dict, list, tuple)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _arrays(item)
 
 
 def owner(array: np.ndarray) -> Any:

@@ -258,6 +258,25 @@ def test_final_is_no_matter_where_nothing_is_made_in_place(tmp_path: Path):
     assert made(env(tmp_path / "a"), told([slice(END)]))[0] == made(env(tmp_path / "b"), told(()))[0]
 
 
+def test_a_file_that_is_long_enough_is_mapped_once_and_gets_no_pages_that_nobody_asked_for(
+    shm: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """However much was expected."""
+    store, made = BlobStore(shm), []
+    mapping = drafts.mapped
+    monkeypatch.setattr(drafts, "mapped", lambda *given, **more: made.append(given) or mapping(*given, **more))
+    store.put(1, 0, tasks.MAP, [bytes(8 * SIZE)])
+    store.release(1, [(0, tasks.MAP)])
+    draft = store.draft(1, 1, tasks.MAP, 9 * SIZE)
+    for part in range(3):
+        array = draft.empty((2 * SIZE,), np.dtype(np.uint8))
+        assert array is not None
+        array[:] = part
+    _, fd, size = draft.hand_over()
+    assert os.fstat(fd).st_size == size == 8 * SIZE and len(made) == 1
+    os.close(fd)
+
+
 def test_a_task_that_fails_leaves_nothing(shm: Path):
     def pairs(ctx: Any) -> Iterator[Any]:
         yield 0, filled(ctx, 1)

@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nerf_plugin.harmonics import lanes, width
-from nerf_plugin.training.tasks import BESIDE
+from nerf_plugin.kernels.update import BESIDE
 
 from .scaling import rounds, total
 from .training import read_diary

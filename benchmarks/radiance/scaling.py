@@ -4,10 +4,11 @@ Speed-up is the ratio of the wall times of the rounds (from the first round's pl
 run in turns, and each round counts as it went in the better turn. `ceiling` is what two workers could reach if nothing
 ever waited: twice the kernels' CPU time with one worker by that with two, which share caches and memory.
 
-Overhead is measured with one worker, where nothing waits for anything: the part of the rounds' wall time that is not
-spent in the kernels' two functions (map_task, reduce_task), less what these ask of the engine. It holds planning,
-messages, the durable store, decoding, mapping rows, memory for every output, and hashing it. `overhead_last` is that of
-the last level, where most of the time goes.
+Overhead is measured with one worker, where nothing waits for anything: the part of the rounds' wall time that is
+spent neither in the job's own code (its plans, map and reduce methods, and the kernels that these call) nor on the
+diary. It holds messages, scheduling, the durable store, decoding, mapping rows, memory for every output, and its hash.
+`overhead_last` is that of the last level, where most of the time goes; `python` is what the job's own code takes there
+beside the kernels' two functions (map_task, reduce_task).
 
 Bytes of a round are those of gradient packets and rows. In a dense exchange every map task sends a float32 for every
 value (13, with harmonics of degree 2: 28) of each voxel of the level's box, and gets as many back; `live` compares with
@@ -43,14 +44,19 @@ def train(workers: int, capture: str, preset: str, effort: float, folder: Path) 
 
 
 def rounds(diary: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
-    """Each round: wall, kernel and task seconds, the longest task of each kind, bytes out, and its level's grid."""
-    plans = {line["stage"]: line["begin"] for line in diary if line["what"] == "plan"}
+    """Each round: wall and task seconds, those of the job's own code, of its kernels and of the diary, bytes out, and
+    its level's grid."""
+    plans = {line["stage"]: line for line in diary if line["what"] == "plan"}
     found: dict[int, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for line in diary:
         if line["what"] == "plan":
             continue
         one, what = found[line["stage"]], line["what"]
-        one["wall"] = plans[line["stage"] + 1] - plans[line["stage"]]
+        if not one:
+            plan, then = plans[line["stage"]], plans[line["stage"] + 1]
+            one.update(wall=then["begin"] - plan["begin"], own=plan["own"], diary=plan["diary"])
+        one["own"] += line["own"]
+        one["diary"] += line["diary"]
         one["kernel"] += line["kernel"]
         one["kernel_cpu"] += line["kernel_cpu"]
         one["tasks"] += line["end"] - line["begin"]
@@ -73,8 +79,9 @@ def best(runs: Sequence[Sequence[dict[str, float]]]) -> list[dict[str, float]]:
 
 
 def overhead(some: Sequence[dict[str, float]]) -> float:
-    """Per cent of the wall time that is not spent in kernels, of a run with one worker."""
-    return 100 * (1 - total(some, "kernel") / total(some, "wall"))
+    """Per cent of the wall time that the engine takes, of a run with one worker."""
+    wall = total(some, "wall") - total(some, "diary")
+    return 100 * (1 - total(some, "own") / wall)
 
 
 def measure(capture: str, preset: str, effort: float, folder: Path) -> tuple[dict[str, float], str]:
@@ -97,6 +104,7 @@ def measure(capture: str, preset: str, effort: float, folder: Path) -> tuple[dic
         "ceiling": 2 * total(one, "kernel_cpu") / total(two, "kernel_cpu"),
         "overhead": overhead(one),
         "overhead_last": overhead(last),
+        "python": 100 * (total(last, "own") - total(last, "kernel")) / (total(last, "wall") - total(last, "diary")),
         "round": 1e3 * total(last, "wall") / len(last),
         "megabytes": bytes_out / len(last) / 1e6,
         "dense": dense / bytes_out,

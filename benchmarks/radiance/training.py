@@ -1,7 +1,8 @@
 """Training alone, as a job that keeps a diary: the stages of the nerf job up to the last round, nothing changed.
 
-Every plan and every task appends one line to a file: when it began and ended, and how long the kernels in it took. So a
-round's wall time can be taken apart: kernels, the rest of the tasks, and what the engine does between them. With
+Every plan and every task appends one line to a file: when it began and ended, and how long the kernels in it and the
+rest of its own code took. So a round's wall time can be taken apart: kernels, what the job does beside them, and all
+that the engine does, be it between tasks or because a task asks it to. What the diary costs is noted as well. With
 `every`, the plan of a stage also saves the rows it is given (after so many seconds, later after each further tenth of
 the time), from which PSNR over time is computed after the run. Saving counts as training time: a few hundredths of a
 second each.
@@ -26,6 +27,8 @@ from nerf_plugin.stages.training import TrainingStages
 
 _diaries: dict[Path, int] = {}
 """This process's descriptor of each diary."""
+_cost = [0.0]
+"""Seconds that this process's last line took to write."""
 
 
 @dataclass
@@ -58,9 +61,14 @@ class Training(TrainingStages, Job):
         return self.capture.bounds
 
     def next_stage(self, history: History) -> Stage | None:
-        begin = time.time()
+        begin, start = time.time(), time.perf_counter()
+        stage = self.planned(history, begin)
+        name = "" if history.last is None else history.last.name
+        self.note("plan", begin=begin, stage=len(history), name=name, own=time.perf_counter() - start)
+        return stage
+
+    def planned(self, history: History, begin: float) -> Stage | None:
         last = history.last
-        self.note("plan", begin=begin, stage=len(history), name="" if last is None else last.name)
         if last is None:
             return self.plan_prepare()
         if last.state["phase"] in ("prepare", "grid"):
@@ -77,12 +85,14 @@ class Training(TrainingStages, Job):
     # ------------------------------------------------------------------------------------------------------ the diary
 
     def note(self, what: str, **facts: Any) -> None:
-        """Append a line; short writes to a file opened for appending do not mix. It stays open: what a line costs
-        counts as the engine's."""
-        line = json.dumps({"what": what, "end": time.time(), "pid": os.getpid(), **facts}) + "\n"
+        """Append a line; short writes to a file opened for appending do not mix. `diary`: what this process's last line
+        cost."""
+        start = time.perf_counter()
+        line = {"what": what, "end": time.time(), "pid": os.getpid(), "diary": _cost.pop(), **facts}
         if self.diary not in _diaries:
             _diaries[self.diary] = os.open(self.diary / "diary.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        os.write(_diaries[self.diary], line.encode())
+        os.write(_diaries[self.diary], (json.dumps(line) + "\n").encode())
+        _cost.append(time.perf_counter() - start)
 
     def due(self, now: float) -> bool:
         """Whether to save: not before `every` seconds, or a tenth of the time so far, have passed."""
@@ -110,29 +120,32 @@ class Training(TrainingStages, Job):
         """Reduce, as the job does it, and a line about it."""
         yield from self.watched("reduce", "reduce_task", partial(super().step, part, packets), ctx)
 
+    def rows(self, ctx: Any, grid: Any) -> Any:
+        """All rows of a round, as the engine maps them."""
+        return ctx.timed(super().rows, ctx, grid)
+
     def watched(self, what: str, kernel: str, work: Callable[[Any], Iterator[Any]], ctx: Any) -> Iterator[Any]:
-        """The pairs of one task; the diary gets its times and the bytes that it leaves. What the engine does while the
-        kernels run (memory for what they hand on, and its hash) is not theirs."""
+        """The pairs of one task; the diary gets its times and the bytes that it leaves."""
         import nerf_plugin.training as training
         from nerf_plugin.harmonics import lanes
 
-        inner = Stopwatch(getattr(training, kernel))
+        engine = Engine(ctx)
+        inner, own = Stopwatch(getattr(training, kernel), engine), Stopwatch(work, engine)
         setattr(training, kernel, inner)
-        begin, cpu, size, engine = time.time(), time.thread_time(), 0, Engine(ctx)
+        begin, size = time.time(), 0
         try:
-            for pair in work(engine):
+            for pair in own.items(own.timed(work, engine)):
                 size += _bytes(pair[1])
                 yield pair
         finally:
             setattr(training, kernel, inner.function)
-        spent = time.thread_time() - cpu
         dense, live = ctx.cached(f"sizes {ctx.state['level']}", lambda: _sizes(ctx))
         self.note(
             what,
             begin=begin,
-            cpu=spent,
-            kernel=inner.wall - engine.spent.wall,
-            kernel_cpu=inner.cpu - engine.spent.cpu,
+            own=own.wall,
+            kernel=inner.wall,
+            kernel_cpu=inner.cpu,
             bytes=size,
             stage=ctx.stage,
             task=ctx.task,
@@ -146,32 +159,41 @@ class Training(TrainingStages, Job):
 
 
 class Engine:
-    """The context, with what `empty` and `final` take added up."""
+    """The context of a task, with what it spends on the task's behalf: seconds of memory for what is handed on, of its
+    hash, and of mapping what is read."""
 
     def __init__(self, ctx: Any):
-        self._ctx, self.spent = ctx, Stopwatch(ctx.empty)
+        self._ctx, self.spent = ctx, 0.0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ctx, name)
 
-    def empty(self, *args: Any) -> Any:
-        return self.spent.timed(self._ctx.empty, *args)
+    def timed(self, function: Callable[..., Any], *args: Any) -> Any:
+        start = time.perf_counter()
+        result = function(*args)
+        self.spent += time.perf_counter() - start
+        return result
 
-    def final(self, *args: Any) -> None:
-        self.spent.timed(self._ctx.final, *args)
+    def empty(self, *args: Any) -> Any:
+        return self.timed(self._ctx.empty, *args)
+
+    def final(self, part: Any) -> None:
+        start = time.perf_counter()
+        self._ctx.final(part)
+        self.spent += time.perf_counter() - start
 
 
 _END = object()
 
 
 class Stopwatch:
-    """A function that adds up what its calls take, wall and CPU seconds, and keeps its last result. Where that begins
-    with an iterator, what making its items takes is counted too."""
+    """A function that adds up what its calls take, wall and CPU seconds, by clocks that stand still while the engine
+    works, and keeps its last result. Where that begins with an iterator, what making its items takes is counted too."""
 
     result: Any = None
 
-    def __init__(self, function: Callable[..., Any]):
-        self.function, self.wall, self.cpu = function, 0.0, 0.0
+    def __init__(self, function: Callable[..., Any], engine: Engine):
+        self.function, self.wall, self.cpu, self._engine = function, 0.0, 0.0, engine
 
     def __call__(self, *args: Any) -> Any:
         self.result = self.timed(self.function, *args)
@@ -186,10 +208,12 @@ class Stopwatch:
 
     def timed(self, function: Callable[..., Any], *args: Any) -> Any:
         """What the function returns; its time is added."""
-        wall, cpu = time.perf_counter(), time.thread_time()
+        engine = self._engine
+        wall, cpu, spent = time.perf_counter(), time.thread_time(), engine.spent
         result = function(*args)
-        self.wall += time.perf_counter() - wall
-        self.cpu += time.thread_time() - cpu
+        spent -= engine.spent
+        self.wall += time.perf_counter() - wall + spent
+        self.cpu += time.thread_time() - cpu + spent
         return result
 
 
