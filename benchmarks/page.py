@@ -27,11 +27,11 @@ This library and its peers on the same work, two workers each, every sample in a
 compared. Run it on your machine with `bin/bench` (`bin/bench --help`; `--compare results.json` says what became worse);
 this page is written by `bin/bench --page`, or from stored results by `python -m benchmarks.page RESULTS.json...`.
 
-Read ratios within one table, not seconds: the machine is a small virtual one that others were using at the same time,
-and the load is named with each run. Figures are medians, with the smallest and the largest sample in brackets; the last
-column says with which options `bin/bench` measures a row alone. Seconds of word count and sort begin before the engine
-is imported and started, and end with the result in hand, not with the end of the engine. A peer whose samples took a
-minute in all is given no more. Training of radiance fields is measured in [radiance fields](radiance-fields.md), too.
+Read ratios within one table, not seconds: the machine is a small virtual one, and the load before the run is named.
+Figures are medians, with the smallest and the largest sample in brackets; the last column says with which options
+`bin/bench` measures a row alone. Seconds of word count and sort begin before the engine is imported and started, and
+end with the result in hand, not with the end of the engine. A peer whose samples took a minute in all is given no more.
+Training of radiance fields is measured in [radiance fields](radiance-fields.md), too.
 
 What has no row: Mitsuba 3 (nothing here drives it); a killed worker of PySpark, whose local mode has no worker to kill,
 and of HyperQueue, whose tasks are programs (each `true` is a process of its own); a million tasks queued and 1,000
@@ -57,8 +57,8 @@ MEMORY = (
     "the kernel's work for them takes most of the time; the sum begins after the last map task"
 )
 SHARED = (
-    "the 256 MiB are hashed and written first and checked once in each task process; coordinator and workers share the "
-    "two cores with the sums"
+    "the 256 MiB are hashed and written first, and mapped page by page in each task process; coordinator and workers "
+    "share the two cores with the sums"
 )
 BUSY = "others had most of the two cores at this load"
 COUNTING = (
