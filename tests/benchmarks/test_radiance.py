@@ -47,6 +47,7 @@ def test_one_and_two_workers_leave_the_same_rows_and_a_diary(capture: Path, tmp_
     for one in diary:
         assert one["maps"] == 4 and one["reduces"] == parts_of(PRESETS["draft"], int(one["live"]))
         assert 0 < one["kernel"] <= one["tasks"] <= one["wall"]
+        assert one["kernel"] <= one["own"] <= one["wall"] - one["diary"] and one["diary"] > 0
         assert one["reduce_bytes"] == 32 * one["live"] <= 32 * one["dense"]
     assert figures["dense"] > figures["live"] > 0 and 0 < figures["overhead"] < 100 and figures["ceiling"] > 0
     rates = measured(tmp_path / "1-0", 2e-3)
