@@ -73,8 +73,8 @@ class Draft:
         self._given: list[_Given] = []
         self._mappings: list[memoryview] = []
         """The file, mapped; anew when more is needed than was expected."""
-        self._mapped = self._address = 0
-        """Bytes of the last mapping, and where it begins."""
+        self._address = 0
+        """Where the last mapping begins."""
         self._expected = expected
         self.wanted = 0
         """Where the arrays end that were given out, in whole pages of the file."""
@@ -98,9 +98,9 @@ class Draft:
         """Have the bytes of the file up to `stop`, mapped. Raises OSError."""
         while self._held < stop:
             self._held += os.pwrite(self._fd, _ZEROS[: WRITE - self._held % WRITE], self._held)
-        if stop > self._mapped:
-            self._mapped = max(stop, self._expected + self._expected // _MORE)
-            self._mappings.append(mapped(self._fd, 0, self._mapped, write=True))
+        if not self._mappings or stop > len(self._mappings[-1]):
+            size = max(stop, self._expected + self._expected // _MORE)
+            self._mappings.append(mapped(self._fd, 0, size, write=True))
             self._address = address(self._mappings[-1])
 
     def taken(self, value: Any) -> None:
@@ -118,9 +118,9 @@ class Draft:
     def final(self, part: np.ndarray) -> None:
         """This part of an array that was given out will not change: it is hashed, if it follows what was hashed of that
         array already."""
-        address = part.ctypes.data
+        begin = part.ctypes.data
         for given in reversed(self._given):
-            if given.address + given.final == address and part.flags.c_contiguous:
+            if given.address + given.final == begin and part.flags.c_contiguous:
                 given.hash.update(part)
                 given.final += part.nbytes
                 return
@@ -129,9 +129,9 @@ class Draft:
 
     def digest(self, view: memoryview) -> bytes | None:
         """The hash of an array that was given out, or of its front, if `final` has begun it."""
-        address = np.frombuffer(view, np.uint8).ctypes.data
+        begin = np.frombuffer(view, np.uint8).ctypes.data
         for given in self._given:
-            if given.address == address and 0 < given.final <= len(view):
+            if given.address == begin and 0 < given.final <= len(view):
                 given.hash.update(view[given.final :])
                 given.final = len(view)
                 return bytes(given.hash.digest())
@@ -146,9 +146,9 @@ class Draft:
         """Whether these bytes lie at `start` of the file already."""
         if len(view) < LARGE:
             return False
-        address = np.frombuffer(view, np.uint8).ctypes.data
+        begin = np.frombuffer(view, np.uint8).ctypes.data
         for given in self._given:
-            if given.start == start and given.address == address and len(view) <= given.array.nbytes:
+            if given.start == start and given.address == begin and len(view) <= given.array.nbytes:
                 given.waiting = False
                 return True
         return False

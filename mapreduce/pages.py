@@ -75,11 +75,11 @@ def mapped(fd: int, offset: int, size: int, *, write: bool = False) -> memoryvie
     length = offset - start + size
     room = length + grain
     reserved = _map(None, room, _NOTHING, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE, -1, 0)
-    address = reserved + (start - reserved) % grain
+    begin = reserved + (start - reserved) % grain
     protection = mmap.PROT_READ | (mmap.PROT_WRITE if write else 0)
     try:
-        _map(address, length, protection, mmap.MAP_SHARED | _FIXED, fd, start)
-        block = (ctypes.c_char * size).from_address(address + offset - start)
+        _map(begin, length, protection, mmap.MAP_SHARED | _FIXED, fd, start)
+        block = (ctypes.c_char * size).from_address(begin + offset - start)
     except BaseException:
         _LIBC.munmap(reserved, room)
         raise
@@ -181,9 +181,9 @@ class Widener:
         try:
             os.ftruncate(fd, size)
             view = mapped(fd, 0, size, write=True)
-            address = ctypes.addressof(ctypes.c_char.from_buffer(view))
+            begin = address(view)
             while made < size and self._skip <= 0:
-                made += self._step(fd, address, made, min(max(_STEP, HUGE), size - made))
+                made += self._step(fd, begin, made, min(max(_STEP, HUGE), size - made))
         except OSError as error:
             self._failed(error)
         if made < size:
