@@ -128,20 +128,15 @@ class BlobWriter:
     def _in_place(self, draft: Draft, views: list[memoryview]) -> list[memoryview]:
         """Write what is to be written, leaving what lies at its place already; returns what is left when the draft has
         to be left."""
-        copied: list[memoryview] = []
         for number, view in enumerate(views):
-            start = self.size + sum(map(len, copied))
-            if draft.has(view, start):
-                self._write(copied)
-                copied = []
+            if draft.has(view, self.size) or draft.fill(view, self.size):
                 self._hash(view)
                 self.size += len(view)
-            elif draft.free(start, len(view)):
-                copied.append(view)
+            elif draft.free(self.size, len(view)):
+                self._write([view])
             else:
                 self._leave()
-                return copied + views[number:]
-        self._write(copied)
+                return views[number:]
         return []
 
     def _leave(self) -> None:

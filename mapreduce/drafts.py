@@ -153,6 +153,16 @@ class Draft:
                 return True
         return False
 
+    def fill(self, view: memoryview, start: int) -> bool:
+        """Copy a few bytes to `start` by the mapping, which costs less than to ask the system; False where these are
+        many, or have no place there."""
+        stop = start + len(view)
+        there = self._mappings and stop <= min(self._held, len(self._mappings[-1]))
+        if not there or len(view) >= LARGE or not self.free(start, len(view)):
+            return False
+        self._mappings[-1][start:stop] = view
+        return True
+
     def free(self, start: int, size: int) -> bool:
         """Whether nothing that may still be written lies there."""
         return not any(given.waiting and given.start < start + size and start < given.stop for given in self._given)

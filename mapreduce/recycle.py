@@ -53,8 +53,7 @@ WIDE = stat.S_IXUSR
 _TRIES = 4
 _WASTE = 4
 _LACK = 8
-"""A file may lack this part of what is needed: new pages for it cost less than those of a larger file that would be cut
-off, and be missed by whoever needs that."""
+"""A file may lack this part of what is needed."""
 _TMPFS = 0x01021994
 _NAME = re.compile(r"(\d+)-(\d+)-\d+-\d+")
 _numbers = itertools.count()
@@ -120,14 +119,15 @@ class Pool:
             return None
         looked = False
         for _ in range(_TRIES):
-            place = bisect_left(self._known, (size - size // _LACK,))
-            if place == len(self._known) or self._known[place].size > _WASTE * size:
+            place = self._nearest(size)
+            if place is None:
                 if not looked:  # what was released since may fit
                     self._known, looked = sorted(self._list()), True
                     continue
                 if not self._known:
                     return None
-                place = max(0, place - 1)  # the largest of those that are too small: the rest gets new pages
+                # the largest of those that are too small: the rest gets new pages
+                place = max(0, bisect_left(self._known, (size,)) - 1)
             found = self._known[place]
             kept = f"{self._text}/{found.name}"
             try:
@@ -149,6 +149,17 @@ class Pool:
             except FileNotFoundError:  # the pool was dropped
                 os.unlink(path)
         return None
+
+    def _nearest(self, size: int) -> int | None:
+        """Which of the files that are known to take for `size` bytes: what it lacks gets new pages, and of what it has
+        too much the pages go."""
+        place = bisect_left(self._known, (size,))
+        suited = [
+            number
+            for number in range(max(0, place - 1), min(place + 1, len(self._known)))
+            if size - size // _LACK <= self._known[number].size <= _WASTE * size
+        ]
+        return min(suited, key=lambda number: abs(self._known[number].size - size), default=None)
 
     def new(self, size: int, path: str) -> Taken | None:
         """A new file at `path` with huge pages for about `size` bytes; None when there is no such thing here."""

@@ -5,9 +5,10 @@
     python -m benchmarks.radiance.ablate CAPTURE --level 64,60,16384 --level 256,480,131072
 
 The same functions run in the same order as in the job, hence the same field. `--set` takes any number of
-`nerf_plugin.training.Settings`; `--level` (resolution, rounds, rays of a round) replaces the preset's levels. PSNR is
-the mean over at most `--photos` held-out photos, spread evenly, before white, or before what was learned to lie outside
-where the photos have no masks. CPU seconds are of the rounds and the steps between levels, without the photos.
+`nerf_plugin.training.Settings`; `--level` (resolution, rounds, rays of a round, and of a steady one, if rates grow
+with them) replaces the preset's levels. PSNR is the mean over at most `--photos` held-out photos, spread evenly, before
+white, or before what was learned to lie outside where the photos have no masks. CPU seconds are of the rounds and the
+steps between levels, without the photos.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def settings_of(preset: str, effort: float, levels: Sequence[str], changes: Sequ
     """The settings of a run. Raises ValueError where a change names nothing or has no number."""
     settings = PRESETS[preset]
     if levels:
-        settings = replace(settings, levels=tuple(Level(*map(int, level.split(","))) for level in levels))
+        settings = replace(settings, levels=tuple(Level(*map(int, x.split(","))) for x in levels), unmasked=())
     settings = settings.scaled(effort)
     if not masks:
         settings = replace(settings.without_masks(), exposure=True)
@@ -73,7 +74,7 @@ def main() -> None:
     options.add_argument("capture")
     options.add_argument("--preset", choices=sorted(PRESETS), default="standard")
     options.add_argument("--effort", type=float, default=1.0)
-    options.add_argument("--level", action="append", default=[], help="resolution,rounds,rays")
+    options.add_argument("--level", action="append", default=[], help="resolution,rounds,rays[,steady]")
     options.add_argument("--set", action="append", default=[], help="name=number")
     options.add_argument("--photos", type=int, default=10)
     options.add_argument("--scale", type=float, default=1.0, help="of the photos' sides")

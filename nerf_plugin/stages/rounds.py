@@ -184,7 +184,9 @@ class TrainingTasks:
             yield part, packet
 
     def step(self, part: int, packets: Iterable[Any], ctx: Context) -> Iterator[tuple[int, Any]]:
-        """Reduce: one range of rows takes its optimiser step; packets come in map order."""
+        """Reduce: one range of rows takes its optimiser step; packets come in map order. It needs a part of the rows
+        again, so all that rays have touched is let go first: a process then holds the rows or its outputs, not both."""
+        from nerf_plugin.memory import let_go_of
         from nerf_plugin.training import outside, plan, reduce_task
 
         number, count = self.round_of(ctx)
@@ -196,7 +198,9 @@ class TrainingTasks:
             yield part, outside.step(settings, now, state, packets)
             return
         _, grid = self.grid(ctx, "grid", now.level)
-        new = reduce_task(settings, now, grid, part, self.rows(ctx, grid), list(packets), ctx.empty, ctx.final)
+        rows = self.rows(ctx, grid)
+        ctx.cached("rows were read by rays", partial(let_go_of, rows.values), scope="stage")
+        new = reduce_task(settings, now, grid, part, rows, list(packets), ctx.empty, ctx.final)
         ctx.count(TRAFFIC[0], new.nbytes)
         yield part, new
 

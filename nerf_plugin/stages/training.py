@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import astuple
 from types import ModuleType
 from typing import Any
 
@@ -149,7 +150,7 @@ class TrainingStages(TrainingTasks):
 
 def plain_levels(levels: Iterable[Any]) -> list[list[int]]:
     """Levels as plain data."""
-    return [[level.resolution, level.rounds, level.rays] for level in levels]
+    return [list(astuple(level)) for level in levels]
 
 
 def pacing() -> ModuleType:

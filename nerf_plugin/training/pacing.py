@@ -32,8 +32,9 @@ GROWTH = 0.7
 """A ray costs this power of the resolution more in a finer level, until it is measured."""
 BETWEEN = 0.5
 """Seconds of a step between levels, until it is measured."""
-STALL = 30.0
-"""A stage counts no more seconds than this and ten times what it should take: nobody worked while all was down."""
+STALL = 60.0
+"""A stage counts no more seconds than this and ten times what it should take: nobody worked while all was down. Of a
+level's first round nothing is known, and on a slow machine it may take half a minute."""
 KEPT = 5
 
 Book = dict[str, Any]

@@ -70,7 +70,7 @@ def plan(settings: Settings, number: int, views: int) -> RoundPlan:
     start, spec = starts[level], settings.levels[level]
     done = sum(s.rounds * s.rays for s in settings.levels[:level]) + (number - start) * spec.rays
     final = spec.resolution == settings.levels[-1].resolution
-    pace = settings.rate_end ** (done / settings.rays) * (settings.bold if final else 1.0)
+    pace = settings.rate_end ** (done / settings.rays) * settings.stride(spec)
     rate_sh = settings.rate_sh if done >= settings.sh_start * settings.rays else settings.rate_sh_early
     started = settings.degree > 1 and done >= max(settings.sh_start, settings.sh2_start) * settings.rays
     chunk = 4 * CHUNK if spec.rays >= LARGE else CHUNK

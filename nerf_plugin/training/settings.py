@@ -17,15 +17,31 @@ it."""
 
 @dataclass(frozen=True)
 class Level:
-    """One grid. resolution: cells along the box's longest side. rounds: optimiser steps. rays: of one round."""
+    """One grid. resolution: cells along the box's longest side. rounds: optimiser steps. rays: of one round.
+
+    steady: rays of a round up to which rates are right as they are. Those of larger rounds grow with their rays, since
+    fewer steps have to go as far and each is surer: the linear scaling rule (Goyal et al. 2017, "Accurate, Large
+    Minibatch SGD", section 2.1). 0: there are no larger ones. Short runs lose quality by it, and have none either.
+    """
 
     resolution: int
     rounds: int
     rays: int
+    steady: int = 0
+
+    @property
+    def stride(self) -> float:
+        """How many times as high rates are as in rounds of `steady` rays."""
+        return max(1.0, self.rays / self.steady) if self.steady else 1.0
 
     def scaled(self, factor: float) -> Level:
         """The same level with `factor` times the rays, in one round at least."""
-        rays = min(self.rays, max(LARGE, round(self.rays * factor)))
+        steady = min(self.rays, self.steady or self.rays)
+        wanted = max(steady * factor, self.rays * factor**2, min(LARGE, steady))
+        return self.in_rounds_of(min(self.rays, round(wanted)), factor)
+
+    def in_rounds_of(self, rays: int, factor: float = 1.0) -> Level:
+        """The same level with `factor` times the rays, so many a round."""
         return replace(self, rounds=max(1, round(self.rounds * factor * self.rays / rays)), rays=rays)
 
 
@@ -33,8 +49,9 @@ class Level:
 class Settings:
     """Everything that decides a training run, apart from the photos.
 
-    levels: coarse to fine; a level that repeats the resolution before it prunes and goes on. tasks: map tasks of a
-        round (logical shards: fixed by the job, never by the number of workers). parts: most reduce tasks of a round.
+    levels: coarse to fine; a level that repeats the resolution before it prunes and goes on. unmasked: those of photos
+        without masks, where they are others. tasks: map tasks of a round (logical shards: fixed by the job, never by
+        the number of workers). parts: most reduce tasks of a round.
     step: distance of samples in voxels. stop: transmittance at which a ray ends.
     degree: of the spherical harmonics in which a colour depends on the view, 0 to 2. Those of degree 2 make rows twice
         as large. They come with the last level, after the last pruning, and only if that has no more than `roomy` rows.
@@ -67,6 +84,7 @@ class Settings:
     """
 
     levels: tuple[Level, ...]
+    unmasked: tuple[Level, ...] = ()
     tasks: int = 4
     parts: int = 4
     degree: int = 1
@@ -124,6 +142,10 @@ class Settings:
         """Rays of all rounds (the number traced differs by a few percent: batches are whole tiles of pixels)."""
         return sum(level.rounds * level.rays for level in self.levels)
 
+    def stride(self, level: Level) -> float:
+        """How many times as high rates are in a level as the run's own."""
+        return level.stride * (self.bold if level.resolution == self.levels[-1].resolution else 1.0)
+
     def degree_at(self, level: int, rows: int) -> int:
         """The degree that the rows of a level have room for, if there are so many."""
         return self.degree if level == len(self.levels) - 1 and rows <= self.roomy else min(self.degree, 1)
@@ -137,18 +159,21 @@ class Settings:
         )
 
     def without_masks(self) -> Settings:
-        """The same run for photos without masks: twice the rays at the coarse levels, where all of the picture must be
-        explained, calmer densities and surroundings that begin clear, which keep fog from forming, shells for what lies
-        outside the box, which rays need no longer be opaque before, and harmonics from the start, of degree 1."""
-        levels = tuple(replace(level, rays=max(level.rays, min(LARGE, 2 * level.rays))) for level in self.levels)
+        """The same run for photos without masks: rounds of their own, or twice the rays at the coarse levels, where all
+        of the picture must be explained, calmer densities and surroundings that begin clear, which keep fog from
+        forming, shells for what lies outside the box, which rays need no longer be opaque before, and harmonics from
+        the start, of degree 1."""
+        doubled = (replace(level, rays=max(level.rays, min(LARGE, 2 * level.rays))) for level in self.levels)
+        levels = self.unmasked or tuple(doubled)
         calm = replace(self, levels=levels, rate_sigma=min(self.rate_sigma, 0.8), raw_around=-6.0)
         return replace(calm, sh_start=0.0, degree=min(self.degree, 1), shells=8, alpha_weight=0.0, pixel=0.0)
 
     def going_on(self, raw_shift: float) -> Settings:
         """The last level alone, for a field that is trained: rates begin at a third of the run's and end, undamped, at
-        half of what it ends with, for what is learned is not to be thrown about. A dozen rounds at least: the first
-        ones of an optimiser without memory cost quality."""
+        half of what it ends with, for what is learned is not to be thrown about. Rounds are no larger than is right
+        for their rates, and a dozen at least: the first ones of an optimiser without memory cost quality."""
         last = self.levels[-1]
+        last = last.in_rounds_of(min(last.rays, last.steady or last.rays))
         return replace(
             self,
             levels=(replace(last, rounds=max(12, last.rounds)),),
@@ -167,20 +192,27 @@ class Settings:
 
     def scaled(self, factor: float) -> Settings:
         """The same run with `factor` times the rays, in one round a level at least."""
-        return replace(self, levels=tuple(level.scaled(factor) for level in self.levels))
+        levels, unmasked = (tuple(x.scaled(factor) for x in some) for some in (self.levels, self.unmasked))
+        return replace(self, levels=levels, unmasked=unmasked)
 
 
 PRESETS: dict[str, Settings] = {
     "draft": Settings((Level(64, 40, 16384), Level(128, 48, 49152)), rate_sigma=1.6),
     "standard": Settings(
-        (Level(64, 100, 16384), Level(128, 136, 49152), Level(256, 12, 262144), Level(256, 150, 393216)),
-        sh_start=0.15,
-        rate_end=0.012,
+        (
+            Level(64, 60, 16384),
+            Level(128, 80, 49152),
+            Level(256, 12, 262144),
+            Level(256, 69, 917504, 393216),
+        ),
+        (Level(64, 100, 32768), Level(128, 136, 98304), Level(256, 12, 262144), Level(256, 150, 393216)),
+        sh_start=0.1,
+        rate_end=0.008,
         damp_sigma=0.8,
         damp_color=0.25,
         bold=4.0,
         degree=2,
-        roomy=1_300_000,
+        roomy=1_400_000,
         smooth=3e-6,
         smooth_start=0.25,
         pixel=1.18,

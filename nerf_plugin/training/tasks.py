@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,9 @@ from nerf_plugin.training.schedule import RoundPlan, rung
 from nerf_plugin.training.settings import Settings
 from nerf_plugin.training.views import draw, rung_camera
 
-PART_ROWS = 65536
-"""A range has no fewer rows, unless there are no more: a reduce task costs the engine as much as 40,000 rows do."""
+PART_ROWS = 131072
+"""A range has no fewer rows, unless there are no more: a reduce task, and a packet more from each map task, cost the
+engine as much as 100,000 rows do."""
 
 BLOCK = 64
 """Bricks whose gradients are merged, smoothed and used up before the next ones' are: what they and the new rows take, a
@@ -175,14 +177,18 @@ def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, gr
         LINES[degree],
     )  # fmt: skip
 
+    beside = None  # so that rays need not stay while packets are made, when nothing lies outside
+    if outside is not None:
+        beside = partial(outer.packet, settings, plan, outside, spans, rays, grid.lo, grid.voxel, pull, out, photo)
+
     def packets() -> Iterator[Any]:
         for start, stop, _, _ in grid.ranges(settings.parts):
             packet = _packet(degree, grads, touched, rows.first, start, stop, empty)
             final(packet)
             yield packet
         scratch.clean()
-        if outside is not None:
-            yield outer.packet(settings, plan, outside, spans, rays, grid.lo, grid.voxel, pull, out, photo)
+        if beside is not None:
+            yield beside()
 
     return packets(), {"rays": count, "alive": alive, "steps": steps, "loss": loss}
 

@@ -31,9 +31,8 @@ def simulate(
         while True:
             planned = plan(replace(settings, levels=tuple(levels)), number, 20)
             assert planned.level == level
-            bold = settings.bold if levels[level].resolution == levels[-1].resolution else 1.0
-            last_rate = planned.rate_sigma / settings.rate_sigma / bold
             spec = levels[level]
+            last_rate = planned.rate_sigma / settings.rate_sigma / replace(settings, levels=tuple(levels)).stride(spec)
             now += (
                 spec.rays
                 * per_ray
@@ -91,7 +90,7 @@ def test_time_is_used_when_fine_levels_are_dropped_late(slow_after: int) -> None
     assert 0.85 * budget < seconds < 1.1 * budget + 0.5
 
 
-@pytest.mark.parametrize(("share", "rays"), [(0.3, 131072), (1.0, 393216)])
+@pytest.mark.parametrize(("share", "rays"), [(0.3, 131072), (1.0, 917504)])
 def test_a_small_budget_takes_smaller_rounds(share: float, rays: int) -> None:
     settings = PRESETS["standard"]
     whole = simulate(settings, 1e9, 1e-6)[0] / MOST
@@ -124,7 +123,7 @@ def test_hours_in_which_nobody_worked_do_not_count() -> None:
     book = open_book(0.0)
     for now in (1.0, 2.0, 3.0):
         book = note(book, "round", now)
-    assert note(book, "round", 1e6)["spent"] < 60
+    assert note(book, "round", 1e6)["spent"] < 90
 
 
 def test_a_plan_stays_until_rounds_were_measured() -> None:
