@@ -54,7 +54,7 @@ class NerfBatch(AvatarOptions, Job):
     """
 
     name: ClassVar[str] = "nerf-batch"
-    version: ClassVar[str] = "4"
+    version: ClassVar[str] = "5"
 
     datasets: Annotated[list[Path], Param(min_length=1, description="captures, or folders of captures")]
     out: Annotated[Path, Param(description="folder for the results, one folder a capture")] = Path("avatars")

@@ -60,7 +60,7 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, AvatarOptions, Job):
     report.json, turntable.webp, contact-sheet.png, and renders of the held-out photos.
     """
 
-    version: ClassVar[str] = "4"
+    version: ClassVar[str] = "5"
 
     dataset: Annotated[Path, Param(description="folder of the capture, or its transforms.json")]
     out: Annotated[Path, Param(description="folder for the results")] = Path("avatar")
