@@ -66,6 +66,17 @@ def test_a_file_that_is_a_little_short_is_taken_before_one_that_is_much_too_larg
         os.close(taken.fd)
 
 
+def test_of_files_that_would_do_the_nearest_in_size_is_taken(shm: Path) -> None:
+    for wanted, expected in ((92, 91), (95, 96), (88, 89)):
+        store = BlobStore(shm / str(wanted))
+        for stage, size in enumerate((82, 89, 91, 96, 120)):
+            put(store, stage, stage, size * (SIZE // 50))
+        store.release(1, [(stage, 1) for stage in range(5)])
+        taken = store.pool.take(wanted * (SIZE // 50), str(shm / "taken"))
+        assert taken is not None and taken.size == expected * (SIZE // 50)
+        os.close(taken.fd)
+
+
 def test_the_first_blob_of_a_unit_takes_a_released_file_too(shm: Path) -> None:
     """Although its folder is not there yet; the file is not lost over that."""
     store = BlobStore(shm)

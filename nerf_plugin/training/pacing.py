@@ -12,7 +12,8 @@ All is plain data and a function of it. The seconds come from whoever plans (`st
 the stage's state; a run that is taken up again goes on with what it had left.
 
 The book of a run: {"spent": seconds so far, "at": the clock when the present stage was planned, "seconds": of the last
-few rounds of this level, "between": seconds of the last step between levels}.
+few rounds of this level, "usual": their median, or that of the level before, "between": seconds of the last step
+between levels}.
 """
 
 from __future__ import annotations
@@ -32,9 +33,8 @@ GROWTH = 0.7
 """A ray costs this power of the resolution more in a finer level, until it is measured."""
 BETWEEN = 0.5
 """Seconds of a step between levels, until it is measured."""
-STALL = 60.0
-"""A stage counts no more seconds than this and ten times what it should take: nobody worked while all was down. Of a
-level's first round nothing is known, and on a slow machine it may take half a minute."""
+STALL = 30.0
+"""A stage counts no more seconds than this and ten times what rounds last took: nobody worked while all was down."""
 KEPT = 5
 
 Book = dict[str, Any]
@@ -42,18 +42,18 @@ Book = dict[str, Any]
 
 def open_book(now: float) -> Book:
     """The book of a run that begins now."""
-    return {"spent": 0.0, "at": now, "seconds": [], "between": 0.0}
+    return {"spent": 0.0, "at": now, "seconds": [], "usual": 0.0, "between": 0.0}
 
 
 def note(book: Book, phase: str, now: float) -> Book:
     """The book after a stage of `phase` that was planned at book["at"]."""
     book = dict(book)
-    usual = median(book["seconds"]) if book["seconds"] else 0.0
-    seconds = min(max(0.0, now - book["at"]), STALL + 10 * usual)
+    seconds = min(max(0.0, now - book["at"]), STALL + 10 * book["usual"])
     book["spent"] += seconds
     book["at"] = now
     if phase == "round":
         book["seconds"] = [*book["seconds"], seconds][-KEPT:]
+        book["usual"] = median(book["seconds"])
     elif phase == "grid":
         book["between"] = seconds
     elif phase == "rows":

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -177,18 +176,14 @@ def map_task(settings: Settings, plan: RoundPlan, task: int, box: np.ndarray, gr
         LINES[degree],
     )  # fmt: skip
 
-    beside = None  # so that rays need not stay while packets are made, when nothing lies outside
-    if outside is not None:
-        beside = partial(outer.packet, settings, plan, outside, spans, rays, grid.lo, grid.voxel, pull, out, photo)
-
     def packets() -> Iterator[Any]:
         for start, stop, _, _ in grid.ranges(settings.parts):
             packet = _packet(degree, grads, touched, rows.first, start, stop, empty)
             final(packet)
             yield packet
         scratch.clean()
-        if beside is not None:
-            yield beside()
+        if outside is not None:
+            yield outer.packet(settings, plan, outside, spans, rays, grid.lo, grid.voxel, pull, out, photo)
 
     return packets(), {"rays": count, "alive": alive, "steps": steps, "loss": loss}
 

@@ -261,7 +261,8 @@ def test_rates_fall_over_the_whole_run():
     plans = [plan(settings, n, 100) for n in range(settings.rounds)]
     rates = [now.rate_sigma / settings.stride(settings.levels[now.level]) for now in plans]
     assert rates[0] == settings.rate_sigma and (np.diff(rates) < 0).all()
-    assert rates[-1] == pytest.approx(settings.rate_sigma * settings.rate_end, rel=0.1)
+    assert rates[-1] == pytest.approx(settings.rate_sigma * settings.rate_end ** plans[-1].done, rel=1e-9)
+    assert plans[-1].done > 0.98
     levels = [plan(settings, n, 100).level for n in range(settings.rounds)]
     assert [levels.count(i) for i in range(len(settings.levels))] == [level.rounds for level in settings.levels]
     with pytest.raises(IndexError):
