@@ -139,7 +139,9 @@ def test_the_summary_says_how_each_fared(batch: Any) -> None:
 def test_progress_counts_faces_and_never_goes_back(batch: Any) -> None:
     _, told, _ = batch
     names = [update.stage_name for update in told if update.stage_name]
-    assert any(re.match(r"0 of 6 done; anna, ben: round 1 of \d+", name) for name in names)
+    found = [re.match(r"0 of 6 done; anna, ben: round (\d+) of (\d+)", name) for name in names]
+    rounds = [(int(match[1]), int(match[2])) for match in found if match]  # those of which a client was told in time
+    assert rounds == sorted(rounds) and all(0 < number <= whole for number, whole in rounds) and rounds
     assert any(re.match(r"2 of 6 done, 3 failed \(cold, dora, fog\); ", name) for name in names)
     whole = [update.whole for update in told if update.stage_name]
     assert all(a <= b + 1e-9 for a, b in pairwise(whole)) and max(whole) > 0.8
