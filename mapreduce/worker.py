@@ -63,6 +63,8 @@ class Worker:
         self._signals = 0
         self._zygote = -1
         self._stop_at = 0.0
+        self._released: list[messages.Release | messages.Keep] = []
+        """What the janitor is told at the end of the turn."""
 
     # ------------------------------------------------------------------------------------------------------ the loop
 
@@ -134,6 +136,8 @@ class Worker:
         self.pool.hand_out()
         self.pool.flush()
         self.link.flush()
+        while self._released:  # the janitor's thread would hold up what is sent
+            self._janitor.release(self._released.pop(0))
 
     # ----------------------------------------------------------------------------------------------- the coordinator
 
@@ -204,10 +208,10 @@ class Worker:
             case messages.Abort():
                 self.pool.abort({(t.job, t.stage, t.kind, t.index, t.attempt) for t in message.tasks})
             case messages.Release():
-                self._janitor.release(message)
+                self._released.append(message)
                 self.pool.forget(message, frame)
             case messages.Keep():
-                self._janitor.release(message)
+                self._released.append(message)
             case messages.Welcome():
                 self._welcome(message)
             case messages.Refused():

@@ -49,7 +49,7 @@ class Journal:
         """Whether there are records to commit other than results of map tasks. A map task reads nothing that another
         wrote, so it may be handed out before their results are safe: a worker keeps these until they are."""
         self.synced = True
-        """Whether all that was committed survives a power cut."""
+        """Whether all that was committed survives a power cut, if the store is to survive one."""
         self.trouble = ""
         """Why the store cannot be written; empty while it can."""
         found = store.get("format")
@@ -145,7 +145,8 @@ class Journal:
         except StoreError as error:
             self.trouble = str(error)
             raise
-        self.synced, self._sync, self.bound = self._sync, False, False
+        self.synced = self._sync or not self._store.syncs
+        self._sync = self.bound = False
         self.trouble = ""
 
     # ------------------------------------------------------------------------------------------------------ reading

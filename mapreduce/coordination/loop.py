@@ -177,7 +177,7 @@ class Coordinator:
             return 0.0
         tick = self._tick_at
         until = min(
-            tick, self.desk.watchers.deadline() or tick, self.post.probe_at or tick, self.promises.commit_at or tick
+            tick, self.desk.watchers.deadline() or tick, self.post.probe_at or tick, self.promises.wake_at or tick
         )
         return until - time.monotonic()
 

@@ -13,6 +13,7 @@ were acknowledged are kept, and the commit is tried again every second.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 
 from ..errors import StoreError
@@ -34,13 +35,15 @@ RETRY_STORE = 1.0
 """Seconds between attempts to commit to a store that failed."""
 RELEASE = 1.0
 """Seconds that the deletion of blobs waits for a commit that is synced anyhow, before it asks for one."""
+PAUSE = 0.02
+"""Seconds between two words that blobs may go: each wakes a thread of every worker."""
 
 
 class Promises:
     """`handle` lets the scheduler handle an event.
 
     Attributes:
-        commit_at: when records that nothing depends on are committed all the same (0: there are none).
+        wake_at: when there is something to do though nothing comes (0: there is not).
     """
 
     def __init__(
@@ -53,7 +56,8 @@ class Promises:
         desk: Desk,
         handle: Callable[[ev.Event, float], None],
     ):
-        self.commit_at = 0.0
+        self._commit_at = 0.0
+        """When records that nothing depends on are committed all the same."""
         self._scheduler = scheduler
         self._journal = journal
         self._peers = peers
@@ -64,6 +68,12 @@ class Promises:
         self._accepted: list[ev.Accepted] = []
         self._releases: list[ev.Release | ev.Keep] = []
         self._release_at = self._retry_at = 0.0
+        self._released_at = -math.inf
+
+    @property
+    def wake_at(self) -> float:
+        free = self._releases and self._journal.synced and not self._journal.dirty
+        return min(filter(None, (self._commit_at, self._released_at + PAUSE if free else 0.0)), default=0.0)
 
     def accept(self, action: ev.Accepted) -> None:
         """A job is to be acknowledged."""
@@ -91,14 +101,18 @@ class Promises:
 
     def _pressing(self, now: float) -> bool:
         """Whether something depends on the records at hand, or they have waited long enough."""
-        self.commit_at = self.commit_at or now + LATER
+        self._commit_at = self._commit_at or now + LATER
         return bool(
-            self._post.bound or self._accepted or self._roster.beats or self._journal.pressing or now >= self.commit_at
+            self._post.bound or self._accepted or self._roster.beats or self._journal.pressing or now >= self._commit_at
         )
 
     def _release(self, now: float) -> None:
         """Let the nodes delete what nothing refers to. What a power cut could bring back must not be deleted; but no
-        round of a job should wait for a disk's fsync only because blobs of the last one may go."""
+        round of a job should wait for a disk's fsync only because blobs of the last one may go. Where no power cut is
+        to be survived they go at once: the next round overwrites their files (see recycle.py) instead of taking as many
+        new pages as one second's rounds fill."""
+        if now < self._released_at + PAUSE:
+            return
         if self._journal.dirty or not self._journal.synced:
             if now < self._release_at:
                 return
@@ -106,7 +120,8 @@ class Promises:
             self.commit(now)
             if self._journal.trouble:
                 return
-        releases, self._releases, self._release_at = self._releases, [], 0.0
+        releases, self._releases = self._releases, []
+        self._release_at, self._released_at = 0.0, now
         for action in releases:
             if isinstance(action, ev.Keep):
                 if action.worker in self._peers.by_name:
@@ -119,7 +134,7 @@ class Promises:
 
     def commit(self, now: float) -> None:
         """Write what there is to the store. Where that fails, it is tried again later, and nothing is promised."""
-        before, self.commit_at = self._journal.trouble, 0.0
+        before, self._commit_at = self._journal.trouble, 0.0
         try:
             self._journal.commit()
         except StoreError as error:

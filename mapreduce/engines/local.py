@@ -188,7 +188,7 @@ class LocalEngine:
         return self._crew
 
     def _start_coordinator(self, crew: Crew) -> None:
-        store = f"sqlite:///{self._place.path / 'store.sqlite'}"
+        store = f"sqlite:///{self._place.path / 'store.sqlite'}{'' if self._kept else '?sync=normal'}"
         arguments = ["--bind", self.endpoint, "--store", store, "--near", self._near]
         for name, value in self._settings.items():
             arguments += ["--set", f"{name}={value}"]

@@ -24,6 +24,9 @@ class Store(ABC):
     """
 
     passing: Callable[[str], None] | None = None
+    syncs = True
+    """Whether a commit that is to be synced waits for the disk. If not, there is nothing that a power cut may not
+    take."""
 
     def __init__(self) -> None:
         self._pending: list[tuple[str, str, tuple[object, ...]]] = []

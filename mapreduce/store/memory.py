@@ -11,6 +11,8 @@ from .base import Store, span
 class MemoryStore(Store):
     """A store in dictionaries."""
 
+    syncs = False
+
     def __init__(self) -> None:
         super().__init__()
         self._data: dict[str, Any] = {}

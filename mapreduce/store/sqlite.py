@@ -54,7 +54,7 @@ class SqliteStore(Store):
         if sync not in ("full", "normal"):
             raise StoreError(f"a store's sync is full or normal, not {sync!r}")
         self.path = Path(path).absolute()
-        self._full = sync == "full"
+        self.syncs = sync == "full"
         self._synchronous = ""
         self._older = older
         self._seal = Seal(self.path)
@@ -142,7 +142,7 @@ class SqliteStore(Store):
             return
         db = self._connection
         try:
-            self._set_synchronous("FULL" if sync and self._full else "NORMAL")
+            self._set_synchronous("FULL" if sync and self.syncs else "NORMAL")
             db.execute("BEGIN IMMEDIATE")
             for operation, key, args in self._pending:
                 if self.passing is not None:
@@ -169,7 +169,7 @@ class SqliteStore(Store):
     def _next(self, sync: bool) -> Mark:
         """The mark that the next commit leaves."""
         number = self._mark.committed + 1
-        return replace(self._mark, committed=number, synced=number if sync and self._full else self._mark.synced)
+        return replace(self._mark, committed=number, synced=number if sync and self.syncs else self._mark.synced)
 
     def _set(self, db: sqlite3.Connection, key: str, value: bytes) -> None:
         db.execute("INSERT OR REPLACE INTO text VALUES (?, ?, ?)", (key, value, checksum(value, key)))

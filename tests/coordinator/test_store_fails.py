@@ -17,6 +17,7 @@ import pytest
 from mapreduce.boot import boot_id
 from mapreduce.client import Client
 from mapreduce.coordination import journal as module
+from mapreduce.coordination import loop, promises
 from mapreduce.coordination.journal import Journal
 from mapreduce.errors import JobCancelled, Overloaded, StoreError
 from mapreduce.scheduler.core import Scheduler
@@ -231,6 +232,8 @@ def test_the_journal_keeps_only_what_matters() -> None:
 class Recording(MemoryStore):
     """A store that remembers which of its commits were synced ones."""
 
+    syncs = True
+
     def __init__(self) -> None:
         super().__init__()
         self.synced: list[bool] = []
@@ -260,6 +263,44 @@ def test_blobs_are_deleted_though_nothing_else_asks_for_an_fsync() -> None:
         fake.run(lambda: bool(fake.released))
         assert fake.kept and (0, MAP) in fake.released[0].units
         assert store.synced[-1] or store.synced[-2]
+        fake.close()
+
+
+@pytest.mark.parametrize("store", [Recording(), MemoryStore()], ids=["synced", "forgetful"])
+def test_blobs_go_at_once_where_no_power_cut_is_to_be_survived(
+    monkeypatch: pytest.MonkeyPatch, store: MemoryStore
+) -> None:
+    """A round then overwrites the files of the one before it."""
+    monkeypatch.setattr(promises, "RELEASE", 1e6)
+    with coordinator(store) as c, Client(c.endpoint) as client:
+        fake = Fake(c.endpoint, maps=5, stages=2, hold=lambda key: key[:3] == (1, 1, MAP))
+        client.submit("fake", b"")
+        fake.run(lambda: bool(fake.kept))
+        end = time.monotonic() + 10 * promises.PAUSE
+        fake.run(lambda: bool(fake.released) or time.monotonic() > end)
+        gone = {unit for release in fake.released for unit in release.units}
+        assert ((0, MAP) in gone) != store.syncs
+        fake.close()
+
+
+def test_what_may_go_is_told_now_and_then_not_once_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(promises, "PAUSE", 1e6)
+    with coordinator(MemoryStore()) as c, Client(c.endpoint) as client:
+        fake = Fake(c.endpoint, maps=5, stages=20)
+        with Working(fake):
+            client.wait(client.submit("fake", b""), timeout=30)
+        assert not fake.released, "the first word told the worker, when it joined, what to keep"
+
+
+def test_what_waits_to_be_told_does_not_wait_for_something_else_to_happen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(promises, "PAUSE", 0.1)
+    monkeypatch.setattr(loop, "TICK", 1e6)
+    calm = Settings(heartbeat=60.0, lease=600.0)
+    with coordinator(MemoryStore(), calm) as c, Client(c.endpoint) as client:
+        fake = Fake(c.endpoint, maps=5, stages=3, hold=lambda key: key[:3] == (1, 2, MAP))
+        client.submit("fake", b"")
+        fake.run(lambda: len(fake.released) > 1, 10)
+        assert {unit for release in fake.released for unit in release.units} >= {(0, MAP), (1, MAP)}
         fake.close()
 
 

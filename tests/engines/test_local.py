@@ -19,7 +19,7 @@ from mapreduce.engines.inline import InlineEngine
 from mapreduce.engines.local import LocalEngine
 from mapreduce.working.host import remove_stale
 from tests.family import named, slots
-from tests.worker.jobs import Ahead, AheadThreads, Arrays, Harm, Letters
+from tests.worker.jobs import Ahead, AheadThreads, Arrays, Harm, Heavy, Letters
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,6 +40,11 @@ def test_the_same_result_as_inline(engine):
 
 def test_arrays_come_back_as_they_are(engine):
     assert engine.run(Arrays(4, 1 << 16)).value == {0: 6.0}
+
+
+def test_rounds_use_the_files_of_the_round_before_the_last():
+    with LocalEngine(1) as engine:
+        assert engine.run(Heavy()).value < 4
 
 
 def test_another_job_type_in_the_same_engine_and_from_a_thread(engine):

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from mapreduce import Job
+from mapreduce import Job, Stage
 
 
 @dataclass
@@ -157,6 +157,32 @@ class Arrays(Job):
 
     def finish(self, results, ctx):
         return dict(results)
+
+
+@dataclass
+class Heavy(Job):
+    """Rounds that each write two arrays of `size` bytes. Its value: the most bytes that blobs took, in rounds."""
+
+    rounds: int = 30
+    size: int = 4 << 20
+
+    def next_stage(self, history):
+        if len(history) < self.rounds:
+            return Stage([0, 1], f"round {len(history)}", reduces=1)
+        return None
+
+    def map(self, split, ctx):
+        root = ctx._env.store.root
+        held = sum(path.stat().st_blocks for path in root.rglob("*") if path.is_file()) * 512
+        ctx._env.cache["most"] = max(held, ctx._env.cache.get("most", 0))
+        yield 0, np.full(self.size // 8, split, np.float64)
+        time.sleep(0.05)
+
+    def reduce(self, key, values, ctx):
+        yield key, len(list(values))
+
+    def finish(self, results, ctx):
+        return ctx._env.cache["most"] / (2 * self.size)
 
 
 LEFT: list[Any] = []
