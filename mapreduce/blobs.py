@@ -32,6 +32,8 @@ Place = Callable[[int, int, int], memoryview]
 """(descriptor, offset, size) -> these bytes, mapped"""
 
 _numbers = itertools.count()
+SPARE = 3
+"""Drafts that are opened beside the one that a task asks for, at most."""
 
 
 class BlobLost(DafError):
@@ -57,6 +59,9 @@ class BlobStore:
         """Whether it is the memory file system that a local engine made for its own processes. What they wrote there no
         stranger can change, nor they themselves once it has its name."""
         self._text = str(root)
+        self._unit = (0, 0, 0)
+        self._spare: list[Draft] = []
+        """Drafts for tasks of that unit that wait in this process."""
 
     def unit(self, job: int, stage: int, kind: int) -> Path:
         """The folder of one unit."""
@@ -77,11 +82,28 @@ class BlobStore:
         """A writer of a blob of about `size` bytes; 0: unknown. What lies in `draft` already need not be copied."""
         return BlobWriter(self._folder(job, stage, kind), self.pool, size, draft)
 
-    def draft(self, job: int, stage: int, kind: int, expected: int) -> Draft:
-        """The file of an output in the making, of about `expected` bytes."""
+    def draft(self, job: int, stage: int, kind: int, expected: int, waiting: int = 0) -> Draft:
+        """The file of an output in the making, of about `expected` bytes. Of the tasks of the unit that are `waiting`
+        in this process, a few get theirs at the same time: what an opening costs is mostly that a task's own code has
+        driven ours out of the processor's caches."""
         from .drafts import Draft
 
-        return Draft(self._folder(job, stage, kind), self.pool, expected)
+        unit = (job, stage, kind)
+        if unit != self._unit:
+            self.tidy()
+            self._unit = unit
+        if self._spare:
+            return self._spare.pop()
+        draft = Draft(self._folder(*unit), self.pool, expected)
+        with contextlib.suppress(OSError):  # nobody needs them yet
+            for _ in range(min(waiting, SPARE)):
+                self._spare.append(Draft(self._folder(*unit), self.pool, expected))
+        return draft
+
+    def tidy(self) -> None:
+        """No task waits: drafts that none of them has taken are closed."""
+        while self._spare:
+            self._spare.pop().close()
 
     def put(
         self, job: int, stage: int, kind: int, parts: Iterable[Buffer], digest: bytes | None = None

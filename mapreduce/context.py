@@ -70,7 +70,8 @@ class TaskContext:
         placed = size >= codec.LARGE and self._kind in (MAP, REDUCE) and env.store.pool.usable
         if placed and allowance.allows(size):
             if self.draft is None:
-                self.draft = env.store.draft(self.job, self.stage, self._kind, env.sizes.get(self._kind, size))
+                expected = env.sizes.get(self._kind, size)
+                self.draft = env.store.draft(self.job, self.stage, self._kind, expected, env.waiting)
             array = self.draft.empty(shape, kind)
             if array is not None:
                 return array

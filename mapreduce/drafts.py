@@ -75,9 +75,10 @@ class Draft:
         """The file, mapped; anew when more is needed than was expected."""
         self._address = 0
         """Where the last mapping begins."""
-        self._expected = expected
         self.wanted = 0
         """Where the arrays end that were given out, in whole pages of the file."""
+        with contextlib.suppress(OSError):  # then the first array has no room either
+            self._map(expected + expected // _MORE)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray | None:
         """Memory for an array of LARGE bytes or more; None when there is no room for it."""
@@ -99,9 +100,11 @@ class Draft:
         while self._held < stop:
             self._held += os.pwrite(self._fd, _ZEROS[: WRITE - self._held % WRITE], self._held)
         if not self._mappings or stop > len(self._mappings[-1]):
-            size = max(stop, self._expected + self._expected // _MORE)
-            self._mappings.append(mapped(self._fd, 0, size, write=True))
-            self._address = address(self._mappings[-1])
+            self._map(stop)
+
+    def _map(self, size: int) -> None:
+        self._mappings.append(mapped(self._fd, 0, size, write=True))
+        self._address = address(self._mappings[-1])
 
     def taken(self, value: Any) -> None:
         """The task has yielded `value`. Of the array that was given out last, what is not in it will not come; other

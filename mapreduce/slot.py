@@ -138,7 +138,7 @@ class Slot:
                     self.dropped.discard(key)
                     continue
                 self.answers.watch()
-                self.run(assign, key, inputs)
+                self.run(assign, key, inputs, len(waiting))
                 if self.spent:
                     return
                 if time.monotonic_ns() - self.answers.flushed > FLUSH_NS:
@@ -148,11 +148,12 @@ class Slot:
             self.work.popleft()
             _flush_streams()
         self.dropped.clear()
+        self.store.tidy()
 
     # ------------------------------------------------------------------------------------------------------ one task
 
-    def run(self, assign: Assign, key: Key, inputs: Inputs) -> None:
-        """One attempt and its answer, whatever happens in it."""
+    def run(self, assign: Assign, key: Key, inputs: Inputs, waiting: int) -> None:
+        """One attempt and its answer, whatever happens in it. So many of its unit wait behind it."""
         text = _WHAT[key[2]].format(key[3])
         self.running = key
         self.gauge.begin(key, time.monotonic_ns(), text.encode())
@@ -160,6 +161,7 @@ class Slot:
         try:
             info = self.stages[key[:2]]
             env = self.env(info)
+            env.waiting = waiting
             if key[2] in _PHASES:
                 stage = self.stage(env, info)
                 text = self.describe(stage, key, inputs)

@@ -45,6 +45,7 @@ class Env:
         report: takes (done, total, note) of the task at hand.
         node: name of the node whose store this is.
         roots: where artifacts may be written.
+        waiting: tasks of the unit at hand that wait in this process.
     """
 
     job: Job
@@ -61,6 +62,7 @@ class Env:
     cache: dict[str, Any] = field(default_factory=dict)
     decoded: dict[bytes, Any] = field(default_factory=dict)
     roots: Roots = field(default_factory=Roots)
+    waiting: int = 0
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import pytest
 
 from mapreduce import Job, drafts, recycle, shuffle, tasks
 from mapreduce.allowance import OutputTooLarge, allowance
-from mapreduce.blobs import BlobStore, Reader
+from mapreduce.blobs import SPARE, BlobStore, Reader
 from mapreduce.blobwriter import BlobWriter
 from mapreduce.wire import codec
 from mapreduce.wire.codec import LARGE
@@ -385,3 +385,29 @@ def test_memory_that_is_no_draft(tmp_path: Path):
     assert context.empty((2, 3)).shape == (2, 3) and context.draft is None
     context = tasks.TaskContext(env(tmp_path), tasks.MAP, 0, None, 0)
     assert context.empty(10, np.int8).dtype == np.int8 and context.draft is None
+
+
+def test_tasks_that_wait_get_their_files_with_that_of_the_first(shm: Path):
+    def files() -> int:
+        return len([path for path in shm.rglob("*.tmp") if path.is_file()])
+
+    store = BlobStore(shm)
+    first = store.draft(1, 1, tasks.MAP, SIZE, waiting=2)
+    assert files() == 3
+    others = [store.draft(1, 1, tasks.MAP, SIZE, waiting=waiting) for waiting in (1, 0)]
+    assert files() == 3
+    for draft in (first, *others):
+        draft.close()
+    assert files() == 0
+
+
+@pytest.mark.parametrize(
+    "end", [lambda store: store.tidy(), lambda store: store.draft(1, 1, tasks.REDUCE, SIZE).close()]
+)
+def test_files_for_tasks_that_did_not_come_are_given_up(shm: Path, end: Callable[[BlobStore], None]):
+    """No task waits any more, or the next is one of another unit."""
+    store = BlobStore(shm)
+    store.draft(1, 1, tasks.MAP, SIZE, waiting=1_000_000).close()
+    assert len([path for path in shm.rglob("*.tmp") if path.is_file()]) == SPARE
+    end(store)
+    assert not [path for path in shm.rglob("*.tmp") if path.is_file()]

@@ -25,7 +25,7 @@ from typing import Any
 
 from .training import Training, read_diary
 
-TURNS = 2
+TURNS = 3
 NUMBER = 4
 """Bytes of a float32."""
 

@@ -29,9 +29,11 @@ from .phase import Phase
 from .state import State
 from .workers import Batch, Worker
 
+NEXT = 0.001
+"""Seconds that a task must take to be sent as the next one: about as long as one takes to be asked for. Of shorter ones
+more are sent ahead."""
 WORTH = 0.005
-"""Seconds that a task must take to be sent as the next one, or be called back from one worker for another that is idle:
-of shorter ones more are sent ahead."""
+"""Seconds that a task must take to be called back from one worker for another that is idle."""
 LOOKS = 8
 """Workers with something to give that are looked at for that."""
 
@@ -68,7 +70,7 @@ def room(s: State, worker: Worker, phase: Phase) -> int:
 
 def next_ones(s: State, worker: Worker, phase: Phase) -> int:
     """How many tasks the worker lacks to have, beside each that runs, the next one."""
-    brief = WORTH <= phase.seconds <= s.settings.brief and s.settings.prefetch
+    brief = NEXT <= phase.seconds <= s.settings.brief and s.settings.prefetch
     return 2 * worker.slots - worker.in_flight if brief else 0
 
 

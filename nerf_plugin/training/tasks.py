@@ -33,9 +33,9 @@ PART_ROWS = 131072
 """A range has no fewer rows, unless there are no more: each costs a reduce task, and every map task a packet. With
 335,000 rows, two ranges instead of four make a round of 57 ms of one of 62, and with two workers 35 of 37."""
 
-BLOCK = 64
-"""Bricks whose gradients are merged, smoothed and used up before the next ones' are: what they and the new rows take, a
-megabyte at most, stays in a core's own cache until it is hashed."""
+BLOCK = 128
+"""Bricks whose gradients are merged, smoothed and used up before the next ones' are: what they and the new rows take,
+about a megabyte, stays in a core's own cache until it is hashed."""
 
 Packet = np.ndarray
 """Gradients of one range of bricks, (bytes,) uint8: a word of 8 bytes for each brick, which says which of its rows were

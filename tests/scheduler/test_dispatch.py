@@ -41,6 +41,14 @@ def test_long_tasks_are_never_sent_ahead():
         assert len(maps(desk)) == 2
 
 
+def test_of_a_rounds_few_tasks_of_some_milliseconds_the_next_one_is_there_already():
+    desk = mapping(2, reduces=0)
+    for _ in range(2):
+        desk.done(after=0.003)
+    desk.planned(StagePlan("s", 2, 0, b"setup"))
+    assert maps(desk) == [0, 1]
+
+
 def test_credit_shrinks_when_tasks_turn_long():
     desk = mapping(12_000)
     for _ in range(20):
