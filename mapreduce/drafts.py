@@ -77,7 +77,7 @@ class Draft:
         """Where the last mapping begins."""
         self.wanted = 0
         """Where the arrays end that were given out, in whole pages of the file."""
-        with contextlib.suppress(OSError):  # then the first array has no room either
+        with contextlib.suppress(OSError):  # it is tried again for the first array
             self._map(expected + expected // _MORE)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray | None:

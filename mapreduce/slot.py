@@ -92,6 +92,7 @@ class Slot:
                     self.take(frame)
                 self.run_some()
                 if self.spent:  # what it holds beyond the answers goes to another process
+                    self.store.tidy()
                     self.gauge.idle()
                     self.answers.flush()
                     return

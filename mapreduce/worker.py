@@ -136,8 +136,9 @@ class Worker:
         self.pool.hand_out()
         self.pool.flush()
         self.link.flush()
-        while self._released:  # the janitor's thread would hold up what is sent
-            self._janitor.release(self._released.pop(0))
+        for message in self._released:  # the janitor's thread would hold up what is sent
+            self._janitor.release(message)
+        self._released.clear()
 
     # ----------------------------------------------------------------------------------------------- the coordinator
 

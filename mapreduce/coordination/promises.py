@@ -13,7 +13,6 @@ were acknowledged are kept, and the commit is tried again every second.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 
 from ..errors import StoreError
@@ -67,8 +66,7 @@ class Promises:
         self._handle = handle
         self._accepted: list[ev.Accepted] = []
         self._releases: list[ev.Release | ev.Keep] = []
-        self._release_at = self._retry_at = 0.0
-        self._released_at = -math.inf
+        self._release_at = self._released_at = self._retry_at = 0.0
 
     @property
     def wake_at(self) -> float:

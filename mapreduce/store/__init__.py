@@ -15,8 +15,9 @@ def open_store(url: str) -> Store:
 
     - `memory://` forgets when the process ends.
     - `sqlite:///var/lib/daf/state.db` is a file, here /var/lib/daf/state.db; `sqlite://state.db` is one in the current
-      folder. `?sync=normal` gives up the last commits before a power cut for speed (never those before a kill); the
-      default is `?sync=full`. `?accept=older` takes a store that lacks what was last committed to it as it is.
+      folder. `?sync=normal` gives up the last commits before a power cut for speed (never those before a kill); what
+      nodes have deleted since is then computed again. The default is `?sync=full`. `?accept=older` takes a store that
+      lacks what was last committed to it as it is.
 
     Raises:
         StoreError: the URL is not one of these, or the store cannot be opened (see SqliteStore).

@@ -289,7 +289,7 @@ def test_what_may_go_is_told_now_and_then_not_once_a_round(monkeypatch: pytest.M
         fake = Fake(c.endpoint, maps=5, stages=20)
         with Working(fake):
             client.wait(client.submit("fake", b""), timeout=30)
-        assert not fake.released, "the first word told the worker, when it joined, what to keep"
+        assert not fake.released, "the worker was told what to keep when it joined; no other word was due"
 
 
 def test_what_waits_to_be_told_does_not_wait_for_something_else_to_happen(monkeypatch: pytest.MonkeyPatch) -> None:
