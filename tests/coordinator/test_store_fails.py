@@ -251,8 +251,8 @@ def test_only_what_is_told_to_someone_waits_for_the_disk() -> None:
         fake = Fake(c.endpoint, maps=5, stages=20)
         with Working(fake):
             client.wait(client.submit("fake", b""), timeout=30)
+        fake.run(lambda: any(release.units for release in fake.released), 10)  # the word may be due after the end
         assert sum(store.synced) < 10 < 60 < len(store.synced)
-        assert any(release.units for release in fake.released)
 
 
 def test_blobs_are_deleted_though_nothing_else_asks_for_an_fsync() -> None:
