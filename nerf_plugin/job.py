@@ -130,6 +130,7 @@ class Nerf(TrainingStages, SurfaceStages, EvaluationStages, AvatarOptions, Job):
         from nerf_plugin.training import PRESETS, Settings
 
         settings = replace(PRESETS[self.preset].scaled(self.effort), seed=self.seed)
+        settings = settings.shared_by(min(self.shards, len(self.capture.views)))
         settings = settings if self.capture.has_alpha else settings.without_masks()
         if self.harmonics != "auto" or self.start is not None:  # however much memory that takes
             settings = replace(settings, degree=self.degree, roomy=Settings.roomy)

@@ -25,6 +25,9 @@ class AvatarOptions:
         Literal["auto", "0", "1", "2"],
         Param(description="degree of colour's harmonics; 0: the same from all sides; auto: the preset's"),
     ] = "auto"
+    shards: Annotated[
+        int, Param(ge=1, le=4096, description="map tasks of a round of training: so many workers can share one")
+    ] = 4
     faces: Annotated[int, Param(ge=100, le=10_000_000, description="most triangles of a mesh")] = 100_000
     texture: Annotated[int, Param(ge=64, le=8192, description="texels along a side of a texture")] = 1024
     resolution: Annotated[int, Param(ge=16, le=1024, description="cubes along the longest side of a surface")] = 256

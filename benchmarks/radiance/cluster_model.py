@@ -4,7 +4,7 @@ DIARY is the folder of a run's diary (see `training.py`); its measured rates are
 task by ray, of a reduce task by row, bytes of a packet by the share of voxels that a task's rays touch. What is
 simulated is a round of W one-core workers on machines of `cores` each, with one network card a machine:
 
-1. every worker's map task: its share of the round's rays; nothing else runs;
+1. every worker's map task: its share of the photos and of the round's rays; nothing else runs;
 2. packets to the reducers: a machine sends what its tasks made, less the part that stays, and receives its ranges;
 3. the reduce tasks: one range of rows a worker;
 4. new rows to everybody: a machine receives all rows that it did not make itself, and sends its own to each other
@@ -12,7 +12,9 @@ simulated is a round of W one-core workers on machines of `cores` each, with one
 5. the engine's steps between them: `latency` three times (plan, map to reduce, reduce to plan).
 
 Cards are full duplex and shared fairly, so a phase takes as long as the busiest direction of the busiest card; phases
-do not overlap. The tail of a phase (uneven tasks) is `uneven` times its mean. Two ways to fill a larger cluster are
+do not overlap. The tail of a phase (uneven tasks) is `uneven` times its mean, and that of map tasks as much longer as
+who has most photos has more of them than the mean: of a hundred for 32 workers, some have four. The job is asked for as
+many `shards` as there are workers. Two ways to fill a larger cluster are
 compared: the same rounds cut finer, and rounds that grow with the cluster ("rays a round" times W / 4), where a job
 of as many rays takes fewer rounds.
 """
@@ -41,7 +43,7 @@ class Rates:
     rays: of a round. rows: of the level's grid. ray: CPU seconds of a map task by ray (packing is in it). row: CPU
     seconds of a reduce task by row of its range and packet. touched: share of all rows that one of `tasks` map tasks
     touches. latency: seconds between two phases. uneven: slowest task by mean task. numbers: of a row, 16, or 32 with
-    harmonics of degree 2.
+    harmonics of degree 2. photos: 0, if each number of workers can share them evenly.
     """
 
     rays: float
@@ -53,6 +55,11 @@ class Rates:
     latency: float
     uneven: float = 1.1
     numbers: int = 16
+    photos: int = 0
+
+    def longest(self, workers: int) -> float:
+        """The slowest map task by the mean one."""
+        return self.uneven * (-(-self.photos // workers) * workers / self.photos if self.photos else 1.0)
 
     @property
     def packet(self) -> float:
@@ -114,7 +121,7 @@ def simulate(rates: Rates, cluster: Cluster, growth: float = 1.0) -> Round:
     own = rates.rows * rates.row_bytes / machines
     rows_in, rows_out = rates.rows * rates.row_bytes * away, own * (machines - 1)
     return Round(
-        map=rates.uneven * rates.ray * rates.rays * growth / workers,
+        map=rates.longest(workers) * rates.ray * rates.rays * growth / workers,
         packets=max(sent, received) / rate,
         reduce=rates.uneven * rates.row * rates.rows / workers * max(1.0, share * workers),
         rows=max(rows_in, rows_out) / rate,
@@ -178,8 +185,9 @@ def main() -> None:
     parser.add_argument("--gigabits", type=float, nargs="*", default=[1.0, 10.0])
     parser.add_argument("--workers", type=int, nargs="*", default=[4, 8, 32, 100])
     parser.add_argument("--latency", type=float, default=3.0, help="milliseconds between two phases of a round")
+    parser.add_argument("--photos", type=int, default=100, help="of the capture")
     chosen = parser.parse_args()
-    rates = measured(chosen.diary, chosen.latency / 1e3)
+    rates = replace(measured(chosen.diary, chosen.latency / 1e3), photos=chosen.photos)
     print(
         f"{rates.rays:,.0f} rays a round, {rates.rows:,.0f} rows; {1e6 * rates.ray:.2f} us a ray, "
         f"{1e9 * rates.row:.1f} ns a row and packet; a map task touches {100 * rates.touched:.0f} % of the rows; "

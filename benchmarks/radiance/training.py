@@ -41,6 +41,7 @@ class Training(TrainingStages, Job):
     effort: float = 1.0
     every: float = 0.0
     seed: int = 0
+    shards: int = 4
 
     @cached_property
     def capture(self) -> Any:
@@ -52,7 +53,7 @@ class Training(TrainingStages, Job):
     def settings(self) -> Any:  # type: ignore[override]
         from nerf_plugin.training import PRESETS
 
-        return replace(PRESETS[self.preset].scaled(self.effort), seed=self.seed)
+        return replace(PRESETS[self.preset].scaled(self.effort), seed=self.seed).shared_by(self.shards)
 
     def train_views(self) -> list[dict[str, Any]]:
         return [view.to_plain() for view in self.capture.views]

@@ -158,6 +158,11 @@ class Settings:
             levels=tuple(replace(x, resolution=cells) if x.resolution == last else x for x in self.levels),
         )
 
+    def shared_by(self, shards: int) -> Settings:
+        """The same run with so many map tasks a round, and as many reduce tasks, but no fewer than there were: each
+        holds its range in memory."""
+        return replace(self, tasks=shards, parts=max(self.parts, shards))
+
     def without_masks(self) -> Settings:
         """The same run for photos without masks: rounds of their own, or twice the rays at the coarse levels, where all
         of the picture must be explained, calmer densities and surroundings that begin clear, which keep fog from

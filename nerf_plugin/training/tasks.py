@@ -29,9 +29,9 @@ from nerf_plugin.training.schedule import RoundPlan, rung
 from nerf_plugin.training.settings import Settings
 from nerf_plugin.training.views import draw, rung_camera
 
-PART_ROWS = 131072
-"""A range has no fewer rows, unless there are no more: each costs a reduce task, and every map task a packet. With
-335,000 rows, two ranges instead of four make a round of 57 ms of one of 62, and with two workers 35 of 37."""
+WHOLE = 1 << 19
+"""A grid of fewer rows is cut into fewer ranges: each costs a reduce task, and every map task a packet. With 335,000
+rows, two ranges instead of four make a round of 57 ms of one of 62, and with two workers 35 of 37."""
 
 BLOCK = 128
 """Bricks whose gradients are merged, smoothed and used up before the next ones' are: what they and the new rows take,
@@ -100,10 +100,10 @@ class Scratch:
 
 
 def parts_of(settings: Settings, rows: int) -> int:
-    """Ranges that so many rows are cut into: `settings.parts`, halved until each has work enough for a task (not 3 of
-    4, which two workers cannot share evenly). They decide who computes what, not what comes out."""
+    """Ranges that so many rows are cut into: `settings.parts`, halved with the rows that a WHOLE grid has more (not 3
+    of 4, which two workers cannot share evenly). They decide who computes what, not what comes out."""
     parts = settings.parts
-    while parts > 1 and rows < parts * PART_ROWS:
+    while parts > 1 and rows * settings.parts < parts * WHOLE:
         parts //= 2
     return parts
 

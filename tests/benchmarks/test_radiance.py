@@ -88,3 +88,10 @@ def test_a_single_machine_sends_nothing_and_a_faster_card_never_harms() -> None:
 def test_free_networks_and_even_tasks_scale_without_loss() -> None:
     ideal = replace(RATES, latency=0.0, uneven=1.0, touched=0.0)
     assert speedup(ideal, Cluster(32, gigabits=1e12)) == pytest.approx(32, rel=1e-3)
+
+
+def test_who_has_a_photo_more_than_others_is_waited_for() -> None:
+    hundred = replace(RATES, photos=100)
+    for workers, most in ((4, 25), (25, 4), (32, 4), (100, 1), (128, 1)):
+        share = simulate(RATES, Cluster(workers)).map * most / (100 / workers)
+        assert simulate(hundred, Cluster(workers)).map == pytest.approx(share)

@@ -87,6 +87,30 @@ def test_photos_without_masks_go_through_all_stages_at_lower_rates(tmp_path: Pat
     assert digest(again) == digest(result)
 
 
+def test_a_round_is_shared_by_as_many_tasks_as_asked_for(
+    capture: Path, first: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five shards of sixteen photos are uneven; of more shards than photos each has one."""
+    planned: list[int] = []
+    plan_round = TrainingStages.plan_round
+
+    def noted(job: Any, last: Any) -> Any:
+        stage = plan_round(job, last)
+        planned.append(len(list(stage.splits)))
+        return stage
+
+    monkeypatch.setattr(TrainingStages, "plan_round", noted)
+    job = Nerf(capture, tmp_path / "five", shards=5, **QUICK)
+    result = run(job, engine="inline")
+    assert set(planned) == {5}
+    assert result.value["psnr"] == pytest.approx(first.value["psnr"], abs=1.0)
+    again = run(replace(job, out=tmp_path / "again"), engine="local", workers=3)
+    assert digest(again) == digest(result)
+    planned.clear()
+    run(Nerf(capture, tmp_path / "many", shards=100, **QUICK), engine="inline")
+    assert set(planned) == {16}
+
+
 def test_exposure_is_evened_out_where_photos_have_no_masks_or_when_asked(small: Path, tmp_path: Path) -> None:
     photos = opaque(tmp_path / "ball")
     asked = {"auto": (True, False), "on": (True, True), "off": (False, False)}

@@ -431,6 +431,9 @@ def test_a_box_that_no_photo_shows_is_refused():
 
 def test_ranges_are_few_where_rows_are():
     assert [parts_of(SMALL, rows) for rows in (0, 140_000, 280_000, 10**6)] == [1, 1, 2, SMALL.parts]
+    many = SMALL.shared_by(32)
+    assert [parts_of(many, rows) for rows in (0, 20_000, 280_000, 10**6)] == [1, 1, 16, 32]
+    assert SMALL.shared_by(2).parts == SMALL.parts
 
 
 def test_opaque_photos_keep_what_enough_views_see():
