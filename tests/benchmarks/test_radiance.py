@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.radiance import ablate, scaling, twin
-from benchmarks.radiance.cluster_model import Cluster, Rates, measured, simulate, speedup
+from benchmarks.radiance.cluster_model import Cluster, Rates, measured, simulate, speedup, touched
 from nerf_plugin.datasets import load
 from nerf_plugin.training import PRESETS
 from nerf_plugin.training.local import train
@@ -88,6 +88,13 @@ def test_a_single_machine_sends_nothing_and_a_faster_card_never_harms() -> None:
 def test_free_networks_and_even_tasks_scale_without_loss() -> None:
     ideal = replace(RATES, latency=0.0, uneven=1.0, touched=0.0)
     assert speedup(ideal, Cluster(32, gigabits=1e12)) == pytest.approx(32, rel=1e-3)
+
+
+def test_the_rows_that_fewer_rays_touch_are_what_was_measured() -> None:
+    head = replace(RATES, touched=0.608)
+    for workers, share in ((4, 0.608), (8, 0.452), (32, 0.184)):
+        assert touched(head, workers, 1.0) == pytest.approx(share, abs=0.005)
+    assert touched(head, 4, 1e6) == pytest.approx(1.0, abs=1e-3)
 
 
 def test_who_has_a_photo_more_than_others_is_waited_for() -> None:
