@@ -19,7 +19,7 @@ from mapreduce.engines.inline import InlineEngine
 from mapreduce.engines.local import LocalEngine
 from mapreduce.working.host import remove_stale
 from tests.family import named, slots
-from tests.worker.jobs import Ahead, AheadThreads, Arrays, Harm, Heavy, Letters
+from tests.worker.jobs import Ahead, AheadThreads, Arrays, Drafted, Harm, Heavy, Letters
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,6 +45,15 @@ def test_arrays_come_back_as_they_are(engine):
 def test_rounds_use_the_files_of_the_round_before_the_last():
     with LocalEngine(1) as engine:
         assert engine.run(Heavy()).value < 4
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no memory file system")
+def test_files_made_ready_for_tasks_are_closed_when_none_waits():
+    """Tasks find some that others of their unit made ready; those that no task has taken are gone before the next."""
+    with LocalEngine(1) as engine:
+        ready, left = engine.run(Drafted()).value
+    assert ready > 0
+    assert left == 0
 
 
 def test_another_job_type_in_the_same_engine_and_from_a_thread(engine):
