@@ -54,7 +54,8 @@ class Target:
 
 MEMORY = (
     "each array is written once to a file in memory and mapped from there; where that file system has ordinary pages, "
-    "the kernel's work for them takes most of the time; the sum begins after the last map task"
+    "the kernel's work for them takes most of the time, and where the hypervisor takes free memory back, how fast it "
+    "gives that again; the sum begins after the last map task"
 )
 SHARED = (
     "the 256 MiB are hashed and written first, and mapped page by page in each task process; coordinator and workers "
@@ -93,6 +94,11 @@ TARGETS = (
     Target("million", "bytes_per_task", 300),
     Target("workers", "lost", 0, reason="the machine was too busy for the scripted workers to send their heartbeats"),
     Target("scaling", "speedup_2", 1.8, reason="two processes share the memory, and the last task of one runs alone"),
+    Target("field", "rays", 400),
+    Target("kernel", "training", 0.7, "cpp"),
+    Target("training_scaling", "speedup_2", 1.85, reason="the kernels of two workers share caches and memory"),
+    Target("training_scaling", "overhead", 3, reason="the coarse levels have rounds of a twentieth of a second"),
+    Target("training_scaling", "dense", 5),
 )
 
 
