@@ -12,9 +12,8 @@ simulated is a round of W one-core workers on machines of `cores` each, with one
 5. the engine's steps between them: `latency` three times (plan, map to reduce, reduce to plan).
 
 Cards are full duplex and shared fairly, so a phase takes as long as the busiest direction of the busiest card; phases
-do not overlap. The tail of a phase (uneven tasks) is `uneven` times its mean, and that of map tasks as much longer as
-who has most photos has more of them than the mean: of a hundred for 32 workers, some have four. The job is asked for as
-many `shards` as there are workers. Two ways to fill a larger cluster are
+do not overlap. The tail of a phase (uneven tasks) is `uneven` times its mean; map tasks differ by whole photos, too: of
+a hundred, some of 32 workers have four. There are as many shards as workers. Two ways to fill a larger cluster are
 compared: the same rounds cut finer, and rounds that grow with the cluster ("rays a round" times W / 4), where a job
 of as many rays takes fewer rounds.
 """

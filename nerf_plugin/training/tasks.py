@@ -100,8 +100,8 @@ class Scratch:
 
 
 def parts_of(settings: Settings, rows: int) -> int:
-    """Ranges that so many rows are cut into: `settings.parts`, halved with the rows that a WHOLE grid has more (not 3
-    of 4, which two workers cannot share evenly). They decide who computes what, not what comes out."""
+    """Ranges that so many rows are cut into: `settings.parts` from WHOLE rows on, half as many for half the rows and so
+    on (not 3 of 4, which two workers cannot share evenly). They decide who computes what, not what comes out."""
     parts = settings.parts
     while parts > 1 and rows * settings.parts < parts * WHOLE:
         parts //= 2

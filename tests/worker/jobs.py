@@ -203,7 +203,7 @@ class Drafted(Job):
         yield max(found for found, _, _ in values), self.unnamed()
 
     def finish(self, results, ctx):
-        return list(results)[0]
+        return next(iter(results))
 
     @staticmethod
     def unnamed():
