@@ -97,7 +97,7 @@ TARGETS = (
     Target("field", "rays", 400),
     Target("kernel", "training", 0.7, "cpp"),
     Target("training_scaling", "speedup_2", 1.85, reason="the kernels of two workers share caches and memory"),
-    Target("training_scaling", "overhead", 3, reason="the coarse levels have rounds of a twentieth of a second"),
+    Target("training_scaling", "overhead", 3, reason="rounds of the coarse levels take a tenth of a second and less"),
     Target("training_scaling", "dense", 5),
 )
 

@@ -94,7 +94,8 @@ def test_the_rows_that_fewer_rays_touch_are_what_was_measured() -> None:
     head = replace(RATES, touched=0.608)
     for workers, share in ((4, 0.608), (8, 0.452), (32, 0.184)):
         assert touched(head, workers, 1.0) == pytest.approx(share, abs=0.005)
-    assert touched(head, 4, 1e6) == pytest.approx(1.0, abs=1e-3)
+    for workers, share in ((1, 0.774), (2, 0.713)):
+        assert share < touched(head, workers, 1.0) < share + 0.07
 
 
 def test_who_has_a_photo_more_than_others_is_waited_for() -> None:
